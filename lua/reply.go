@@ -1,0 +1,150 @@
+package lua
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Status is where an acquisition stands after an acquire or a poll.
+type Status int
+
+// What an acquire script answers.
+const (
+	Gone  Status = iota // it has no place, or lost it
+	Yours               // it holds the lock
+	Busy                // somebody else holds it, or waits before it
+)
+
+// Acquired is the decoded answer of an acquire script.
+type Acquired struct {
+	Status Status
+	// Token is the fencing token of the hold (Yours), or the last one that was
+	// given to anybody (Busy).
+	Token int64
+
+	// The rest is for Busy alone.
+	Remaining time.Duration // of the holder's lease; 0 if nobody holds the lock or its lease has no end
+	Endless   bool          // the holder's lease has no end: another library's key without TTL
+	Free      bool          // nobody holds the lock: only the queue is in the way
+	Ahead     int           // places in the queue before this one
+	Places    int           // places in the queue
+	Foreign   bool          // the holder is no Holdfast client: it will wake nobody
+	Holder    string        // who holds it, for people
+	More      bool          // the queue has more dead places than one script may skip: pump
+	Muted     bool          // Redis refused to publish a wake-up
+}
+
+// Released is the decoded answer of a release, drop, renew or pump script.
+type Released struct {
+	Held  bool // it was held under that id
+	Taken bool // it was not: somebody else holds it
+	More  bool
+	Muted bool
+}
+
+// errReply is an answer that no script of this version gives: somebody else
+// answers, or a reply was cut. It lasts.
+var errReply = errors.New("holdfast: unexpected answer of a script")
+
+const (
+	flagMore  = 4
+	flagMuted = 8
+)
+
+// Acquired decodes the answer of an acquire script.
+func (c *Call) Acquired() (Acquired, error) {
+	reply, err := c.Result()
+	if err != nil {
+		return Acquired{}, err
+	}
+	switch v := reply.(type) {
+	case int64:
+		if v == 0 {
+			return Acquired{Status: Gone}, nil
+		}
+		if v > 0 {
+			return Acquired{Status: Yours, Token: v}, nil
+		}
+	case []any:
+		return decodeBusy(v)
+	}
+	return Acquired{}, unexpected(c, reply)
+}
+
+// decodeBusy reads {last token, ms left, ahead, places, flags, ours, value}.
+func decodeBusy(v []any) (Acquired, error) {
+	if len(v) != 7 {
+		return Acquired{}, fmt.Errorf("%w: %d values, not 7", errReply, len(v))
+	}
+	var n [6]int64
+	for i := range n {
+		x, ok := v[i].(int64)
+		if !ok {
+			return Acquired{}, fmt.Errorf("%w: %T as value %d", errReply, v[i], i+1)
+		}
+		n[i] = x
+	}
+	a := Acquired{
+		Status: Busy, Token: n[0],
+		Endless: n[1] == -1, Free: n[1] == -2,
+		Ahead: int(n[2]), Places: int(n[3]),
+		More: n[4]&flagMore != 0, Muted: n[4]&flagMuted != 0,
+	}
+	if n[1] > 0 {
+		a.Remaining = time.Duration(n[1]) * time.Millisecond
+	}
+	value, _ := v[6].(string)
+	a.Foreign = !a.Free && n[5] == 0
+	if n[5] != 0 {
+		a.Holder = holderOf(value)
+	}
+	return a, nil
+}
+
+// holderOf takes the holder's text from "<id> <token> <lease> <inbox> <holder>".
+func holderOf(value string) string {
+	parts := strings.SplitN(value, " ", 5)
+	return parts[len(parts)-1]
+}
+
+// Released decodes the answer of a release, drop, renew or pump script.
+func (c *Call) Released() (Released, error) {
+	reply, err := c.Result()
+	if err != nil {
+		return Released{}, err
+	}
+	v, ok := reply.(int64)
+	state := v & 3
+	if !ok || v < 0 || v > 15 || state == 3 {
+		return Released{}, unexpected(c, reply)
+	}
+	return Released{Held: state == 1, Taken: state == 2, More: v&flagMore != 0, Muted: v&flagMuted != 0}, nil
+}
+
+func unexpected(c *Call, reply any) error {
+	return fmt.Errorf("%w: %s said %.64q", errReply, c.script.name, fmt.Sprint(reply))
+}
+
+// WakeUp is one message of an inbox.
+type WakeUp struct {
+	ID    string // the acquisition that it is for
+	Token int64  // the token of its grant; 0: nothing is granted, poll again
+	More  bool   // more may be granted: pump
+}
+
+// ParseWakeUp reads "<id> <token> <more>". What is not of that form is refused:
+// anybody may publish on a channel.
+func ParseWakeUp(text string) (WakeUp, bool) {
+	parts := strings.Split(text, " ")
+	if len(parts) != 3 || parts[0] == "" {
+		return WakeUp{}, false
+	}
+	token, err := strconv.ParseInt(parts[1], 10, 64)
+	if err != nil || token < 0 || parts[2] != "0" && parts[2] != "1" {
+		return WakeUp{}, false
+	}
+	return WakeUp{ID: parts[0], Token: token, More: parts[2] == "1"}, true
+}
