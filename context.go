@@ -1,0 +1,91 @@
+package holdfast
+
+import (
+	"context"
+)
+
+// attachment is one context that ends with the lease.
+type attachment struct {
+	cancel context.CancelCauseFunc
+	stop   func() bool // of the function that detaches it
+}
+
+// leaseContext is a context that ends with its parent or with its lease.
+type leaseContext struct {
+	context.Context //nolint:containedctx // it is a context
+	lease           *Lease
+}
+
+type leaseKey struct{}
+
+// Context returns a context derived from parent that is cancelled when the
+// lease is over, with the lease's Err as its cause. Its own Err compares the
+// clock, as the lease's does, so it is right even just after the process was
+// paused. It starts no goroutine of its own and holds nothing once parent or
+// the lease is over. It keeps the lease reachable.
+func (l *Lease) Context(parent context.Context) context.Context {
+	inner, cancel := context.WithCancelCause(parent)
+	lc := &leaseContext{Context: inner, lease: l}
+	if l.zero() {
+		cancel(l.Err())
+		return lc
+	}
+	h := l.h
+	a := &attachment{cancel: cancel}
+	h.mu.Lock()
+	if h.state == over {
+		err := h.err
+		h.mu.Unlock()
+		cancel(err)
+		return lc
+	}
+	if h.attached == nil {
+		h.attached = map[*attachment]struct{}{}
+	}
+	h.attached[a] = struct{}{}
+	// Runs when the parent ends first; the lease's end stops it.
+	a.stop = context.AfterFunc(inner, func() { h.detach(a) })
+	h.mu.Unlock()
+	return lc
+}
+
+func (h *hold) detach(a *attachment) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.attached, a)
+}
+
+// Err looks at the lease first, which cancels the context if it is over.
+func (c *leaseContext) Err() error {
+	if c.lease.Err() != nil {
+		if err := c.Context.Err(); err != nil {
+			return err
+		}
+		return context.Canceled // another goroutine is about to cancel it
+	}
+	return c.Context.Err()
+}
+
+// Value also knows the lease.
+func (c *leaseContext) Value(key any) any {
+	if key == (leaseKey{}) {
+		return c
+	}
+	return c.Context.Value(key)
+}
+
+// carried is the innermost lease context that ctx came from.
+func carried(ctx context.Context) *leaseContext {
+	lc, _ := ctx.Value(leaseKey{}).(*leaseContext)
+	return lc
+}
+
+// FromContext returns the innermost lease that ctx came from, by Lease.Context
+// or Do. The lease may be over.
+func FromContext(ctx context.Context) (*Lease, bool) {
+	lc := carried(ctx)
+	if lc == nil {
+		return nil, false
+	}
+	return lc.lease, true
+}

@@ -1,0 +1,269 @@
+package holdfast
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/holdfast-go/holdfast/internal/keys"
+	"github.com/holdfast-go/holdfast/internal/kind"
+	"github.com/holdfast-go/holdfast/internal/lane"
+	"github.com/holdfast-go/holdfast/lua"
+)
+
+// Locker is what the exclusive locks have in common, and rwlock's readers: for
+// code that does not care which it is given.
+type Locker interface {
+	Lock(ctx context.Context) (*Lease, error)
+	TryLock(ctx context.Context) (*Lease, error)
+	Do(ctx context.Context, fn func(context.Context) error) error
+}
+
+// Core is the engine of one lock. The lock packages are thin faces over it;
+// programs use those: a Core can be made only with a kind, which is internal to
+// this module.
+type Core struct {
+	client *Client
+	kind   *kind.Kind
+	name   string
+	set    settings
+	keys   keys.Set
+	err    error // what was wrong in NewCore
+
+	// Arguments of each call, boxed once.
+	allKeys, oneKey []any
+	request, lease  any
+	liveness        any // of a first acquire
+}
+
+// NewCore binds a kind of lock to a name. It does no I/O; what is wrong with
+// its arguments is returned by the first call.
+func NewCore(c *Client, k *kind.Kind, name string, opts ...Option) *Core {
+	core := &Core{client: c, kind: k, name: name}
+	if c == nil || c.rdb == nil {
+		core.err = invalid("%s %.64q: the Client is nil or was not made by New", k.Name, name)
+		return core
+	}
+	var err error
+	if core.set, err = c.defaults.with(true, opts); err != nil {
+		core.err = fmt.Errorf("%s %.64q: %w", k.Name, name, err)
+		return core
+	}
+	if core.keys, err = keys.For(core.set.prefix, k.Name, name); err != nil {
+		core.err = invalid("%s: %w", k.Name, err)
+		return core
+	}
+	core.allKeys = []any{core.keys.Lock, core.keys.Queue, core.keys.Token}
+	core.oneKey = core.allKeys[:1]
+	lease := strconv.FormatInt(core.set.ttl.Milliseconds(), 10)
+	core.lease = lease
+	core.request = lease + " " + keys.Inbox(c.id) + " " + core.set.holder
+	core.liveness = core.newPace().first().Milliseconds()
+	return core
+}
+
+// Name is the name that the lock was made with.
+func (k *Core) Name() string {
+	if k == nil {
+		return ""
+	}
+	return k.name
+}
+
+// check refuses a call that cannot make sense before anything is sent.
+func (k *Core) check(ctx context.Context) error {
+	switch {
+	case k == nil:
+		return invalid("a nil or zero lock: make it with New")
+	case k.err != nil:
+		return k.err
+	case ctx == nil:
+		return invalid("%s %q: the context is nil", k.kind.Name, k.name)
+	case ctx.Err() != nil:
+		return fmt.Errorf("holdfast: %q not tried: %w", k.name, causeOf(ctx))
+	}
+	return k.checkCarried(ctx)
+}
+
+// checkCarried refuses to lock what the caller already holds: it would wait for
+// itself.
+func (k *Core) checkCarried(ctx context.Context) error {
+	for lc := carried(ctx); lc != nil; lc = carried(lc.Context) {
+		h := lc.lease.h
+		if h.client == k.client && h.core.keys.Lock == k.keys.Lock && h.check() == nil {
+			return invalid("%s %q: the context carries its lease %s: it would wait for itself", k.kind.Name, k.name, h.id)
+		}
+	}
+	return nil
+}
+
+// TryLock makes one attempt: one round trip, or a few if a connection breaks.
+func (k *Core) TryLock(ctx context.Context) (*Lease, error) {
+	if err := k.check(ctx); err != nil {
+		return nil, err
+	}
+	c := k.client
+	if err := c.begin(); err != nil {
+		return nil, fmt.Errorf("holdfast: %q: %w", k.name, err)
+	}
+	defer c.end()
+	h := c.register(k)
+	for try := 1; ; try++ {
+		a, err := h.ask(ctx, modeTry)
+		switch {
+		case err == nil && a.Status == lua.Yours:
+			return k.granted(ctx, h)
+		case err == nil && a.More:
+			if err = k.pump(ctx); err == nil {
+				continue // busy only once nothing dead is in the way
+			}
+		case err == nil:
+			// A try takes no place, so there is none to leave, unless an
+			// earlier copy was lost on its way.
+			h.leave()
+			return nil, k.held(a, 0)
+		case lua.FailureOf(err) == lua.Unknown && !isTimeout(err) && ctx.Err() == nil && try < tryAttempts:
+			continue // the same id again: if the lost copy was done, it is ours
+		}
+		h.leave()
+		return nil, k.failed(ctx, err)
+	}
+}
+
+// Lock waits until the lock is acquired or ctx ends.
+func (k *Core) Lock(ctx context.Context) (*Lease, error) {
+	if k != nil && k.set.maxWait == 0 {
+		return k.TryLock(ctx)
+	}
+	if err := k.check(ctx); err != nil {
+		return nil, err
+	}
+	c := k.client
+	if err := c.begin(); err != nil {
+		return nil, fmt.Errorf("holdfast: %q: %w", k.name, err)
+	}
+	defer c.end()
+	wait := ctx
+	if k.set.maxWait > 0 {
+		limited, cancel := context.WithTimeout(ctx, k.set.maxWait)
+		defer cancel()
+		wait = limited
+	}
+	ticket := c.lanes.Enter(k.keys.Lock)
+	defer ticket.Leave()
+	if front := ticket.Front(); front != nil {
+		select {
+		case <-front:
+		case <-wait.Done():
+			return nil, k.stopped(ctx, ticket, nil)
+		case <-c.closing:
+			return nil, fmt.Errorf("holdfast: %q: %w", k.name, ErrClosed)
+		}
+	}
+	for {
+		h := c.register(k)
+		err := h.seek(wait, ticket)
+		switch {
+		case err == nil && wait.Err() == nil:
+			return k.granted(ctx, h)
+		case errors.Is(err, errPlaceLost):
+			h.leave()
+			continue
+		}
+		h.leave()
+		if wait.Err() != nil {
+			return nil, k.stopped(ctx, ticket, h.failed())
+		}
+		return nil, fmt.Errorf("holdfast: %q: %w", k.name, err)
+	}
+}
+
+// granted turns an acquisition that holds the lock into a Lease.
+func (k *Core) granted(ctx context.Context, h *hold) (*Lease, error) {
+	select {
+	case <-k.client.closing:
+		h.leave()
+		return nil, fmt.Errorf("holdfast: %q: %w", k.name, ErrClosed)
+	default:
+	}
+	if !h.holding() {
+		// Its reply came after its own deadline, or Close was faster.
+		h.leave()
+		return nil, k.failed(ctx, errTooLate)
+	}
+	return newLease(h), nil
+}
+
+// pump lets the script go on that stopped at its bound.
+func (k *Core) pump(ctx context.Context) error {
+	for {
+		call := lua.NewCall(ctx, k.kind.Pump, k.allKeys)
+		if err := call.Do(ctx, k.client.rdb); err != nil {
+			return err
+		}
+		r, err := call.Released()
+		if err != nil || !r.More {
+			return err
+		}
+	}
+}
+
+func (k *Core) acquireCall(ctx context.Context, id string, mode, liveness any) *lua.Call {
+	return lua.NewCall(ctx, k.kind.Acquire, k.allKeys, id, k.request, k.lease, mode, liveness)
+}
+
+// news is the lock's last word on who is in the way, for those who stop waiting.
+type news struct {
+	answer lua.Acquired
+	at     time.Time
+}
+
+// held makes the error of a lock that somebody else has.
+func (k *Core) held(a lua.Acquired, age time.Duration) *HeldError {
+	e := &HeldError{Name: k.name, Holder: a.Holder, Waiters: a.Places}
+	if a.Remaining > 0 {
+		e.Remaining = max(a.Remaining-age, time.Millisecond)
+	}
+	return e
+}
+
+// stopped makes the error of a Lock whose wait is over: who is in the way, that
+// ctx ended unless the limit was WithMaxWait's, and Redis's failure if that was
+// the reason.
+func (k *Core) stopped(ctx context.Context, t *lane.Ticket, failure error) error {
+	e := &HeldError{Name: k.name}
+	if n, ok := t.News().(news); ok {
+		e = k.held(n.answer, time.Since(n.at))
+	}
+	var err error = e
+	if ctx.Err() != nil {
+		err = fmt.Errorf("%w: %w", e, causeOf(ctx))
+	}
+	if failure != nil {
+		err = fmt.Errorf("%w: %w", err, failure)
+	}
+	return err
+}
+
+// failed makes the error of an attempt that Redis did not answer as it should.
+func (k *Core) failed(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("holdfast: %q not acquired: %w: %w", k.name, causeOf(ctx), err)
+	}
+	return fmt.Errorf("holdfast: %q not acquired: %w", k.name, err)
+}
+
+// causeOf is ctx.Err(), and beside it the cause if the caller gave one.
+func causeOf(ctx context.Context) error {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, ctx.Err()) {
+		return fmt.Errorf("%w: %w", ctx.Err(), cause)
+	}
+	return ctx.Err()
+}
+
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
+}

@@ -1,0 +1,46 @@
+package holdfast
+
+import (
+	"context"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/holdfast-go/holdfast/lua"
+)
+
+// driver is what the client needs of go-redis.
+type driver interface {
+	lua.Pipeliner
+	Subscribe(ctx context.Context, channels ...string) *redis.PubSub
+}
+
+// driverOf checks a go-redis client and returns how Holdfast uses it.
+//
+// A single-node client heeds a context's deadline while it waits for a reply
+// only with ContextTimeoutEnabled. WithTimeout makes a second client on the same
+// connections, hooks included, with options of its own: there it is switched on,
+// and the caller's client stays as it is. Cluster clients offer no such copy;
+// with those, set ContextTimeoutEnabled.
+func driverOf(rdb redis.UniversalClient) (driver, error) {
+	switch c := rdb.(type) {
+	case nil:
+		return nil, invalid("New(nil): no Redis client")
+	case *redis.Client:
+		if c == nil {
+			return nil, invalid("New: the *redis.Client is nil")
+		}
+		own := c.WithTimeout(c.Options().ReadTimeout)
+		own.Options().WriteTimeout = c.Options().WriteTimeout
+		own.Options().ContextTimeoutEnabled = true
+		return own, nil
+	case *redis.ClusterClient:
+		if c == nil {
+			return nil, invalid("New: the *redis.ClusterClient is nil")
+		}
+		return c, nil
+	case *redis.Ring:
+		return nil, invalid("New: a *redis.Ring has no common channel to wake waiters on; use a Cluster or a single node")
+	default:
+		return c, nil
+	}
+}

@@ -1,0 +1,225 @@
+package holdfast
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/holdfast-go/holdfast/lua"
+	"github.com/holdfast-go/holdfast/watchdog"
+)
+
+// Modes of the acquire script, boxed once.
+var (
+	modeLock any = "lock"
+	modeTry  any = "try"
+	modePoll any = "poll"
+)
+
+var (
+	// errPlaceLost: the queue no longer knows this acquisition; another one
+	// must enqueue.
+	errPlaceLost = errors.New("holdfast: place in the queue lost")
+	errTooLate   = errors.New("holdfast: the answer of Redis came after the lease that it gave")
+)
+
+// state of a hold: waiting, then held, then over; or waiting, then over.
+type state int
+
+const (
+	waiting state = iota
+	held
+	over
+)
+
+// hold is one acquisition, from before its first send until Redis confirmed
+// that nothing is left of it. It is what the client's table, the watchdog and
+// the wake-ups know; the user has a Lease, which points here, so that a Lease
+// that nobody refers to any more can be noticed.
+//
+// h.mu is taken before the locks of Watchdog and Client, never after them.
+type hold struct {
+	client *Client
+	core   *Core
+	number uint64
+	id     string
+	entry  watchdog.Entry // polls while waiting, renews while held, repeats the release when over
+
+	mu    sync.Mutex
+	state state
+	ready chan struct{} // tells the waiting goroutine that something changed
+
+	// While waiting.
+	base       time.Time // a grant that is only heard of counts from here: first send, or send of the last poll answered "not yet"
+	seen       int64     // highest token in a "not yet": a wake-up must be above it
+	trace      bool      // something of it may be in Redis
+	answered   bool      // an acquire of this id was answered
+	unanswered bool      // a first acquire was not: a late copy of it may be under way
+	again      bool      // poll as soon as the call under way is answered
+	flying     bool      // a call of the watchdog is under way
+	stopped    error     // why waiting makes no sense any more
+	failure    error     // the last failure of Redis
+	news       news
+	pace       *pace
+
+	// While held.
+	token    int64
+	acquired time.Time // when this process knew
+	deadline time.Time // held at least until then
+
+	// From then on.
+	leased   bool          // a Lease was returned for it
+	leaked   bool          // and nobody referred to it any more
+	done     chan struct{} // made by the first Done
+	attached map[*attachment]struct{}
+
+	// When over.
+	err      error     // why
+	ended    time.Time // when
+	leaving  bool      // a release of the watchdog is under way
+	reported bool      // the loss was logged
+	retries  int
+}
+
+// ask sends the first acquire, or sends it again, and takes the answer in.
+func (h *hold) ask(ctx context.Context, mode any) (lua.Acquired, error) {
+	k := h.core
+	call := k.acquireCall(ctx, h.id, mode, k.liveness)
+	now := time.Now()
+	h.mu.Lock()
+	if h.base.IsZero() {
+		h.base = now
+	}
+	h.mu.Unlock()
+	_ = call.Do(ctx, h.client.rdb) // the error is in the call
+	a, err := call.Acquired()
+	if a.Muted {
+		h.client.muted()
+	}
+
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err != nil {
+		h.failure = err
+		if lua.FailureOf(err) == lua.Unknown {
+			h.unanswered, h.trace = true, true
+		}
+		return a, err
+	}
+	h.answered, h.failure = true, nil
+	h.trace = h.trace || mode == modeLock || a.Status == lua.Yours
+	if h.state == waiting && a.Status == lua.Yours && !h.own(a.Token, now) {
+		return a, errTooLate
+	}
+	if h.state == waiting && a.Status == lua.Busy && mode == modeLock {
+		h.notYet(a, now, h.nextPoll())
+	}
+	return a, nil
+}
+
+// own makes a waiting hold a held one, unless its lease, counted from base, is
+// over already. With h.mu.
+func (h *hold) own(token int64, base time.Time) bool {
+	now := time.Now()
+	ttl := h.core.set.ttl
+	deadline := base.Add(ttl - margin(ttl))
+	if !now.Before(deadline) {
+		return false
+	}
+	h.state, h.token, h.acquired, h.deadline = held, token, now, deadline
+	h.failure = nil
+	h.scheduleRenewal(base)
+	h.tell()
+	return true
+}
+
+// tell wakes the goroutine that waits for this hold, if it does already. With h.mu.
+func (h *hold) tell() {
+	if h.ready == nil {
+		return
+	}
+	select {
+	case h.ready <- struct{}{}:
+	default: // told before, and not looked yet
+	}
+}
+
+// woken takes in one wake-up. It runs on the inbox's goroutine.
+func (h *hold) woken(w lua.WakeUp) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch h.state {
+	case waiting:
+		switch {
+		case w.Token == 0:
+			h.pollNow(0)
+		case w.Token <= h.seen:
+			// A grant from before the last "not yet": it ran out on its way.
+		case !h.own(w.Token, h.base):
+			h.pollNow(0) // too old to be believed: ask
+		}
+	case held:
+		// A poll was answered "yours" before the wake-up came.
+	case over:
+		// Granted to one who left: its leave is on its way, but send it again,
+		// in case the first one was lost.
+		h.client.dog.Schedule(&h.entry, time.Now())
+	}
+}
+
+// pollSoon polls after d if the hold is waiting.
+func (h *hold) pollSoon(d time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.state == waiting {
+		h.pollNow(d)
+	}
+}
+
+// pollNow polls after d, or after the call under way: a poll that overtook the
+// first acquire would find no place. With h.mu.
+func (h *hold) pollNow(d time.Duration) {
+	if !h.answered || h.flying {
+		h.again = true
+		return
+	}
+	h.client.dog.Schedule(&h.entry, time.Now().Add(d))
+}
+
+// holding tells whether the lock is held as far as the clock says.
+func (h *hold) holding() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.state == held
+}
+
+// failed is the last failure of Redis, if nothing was answered after it.
+func (h *hold) failed() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.failure
+}
+
+// Tick does what is due: a poll, a renewal, the end of the lease, a release
+// again. It runs on the watchdog's goroutine, which does no I/O.
+func (h *hold) Tick(now time.Time) (watchdog.Send, bool) {
+	h.mu.Lock()
+	switch h.state {
+	case waiting:
+		defer h.mu.Unlock()
+		return h.poll(now)
+	case held:
+		if now.Before(h.deadline) {
+			defer h.mu.Unlock()
+			return h.renew(now)
+		}
+		finish := h.lose(h.timeoutReason())
+		h.mu.Unlock()
+		finish()
+		h.mu.Lock()
+	case over:
+	}
+	defer h.mu.Unlock()
+	return h.releaseAgain(now)
+}

@@ -1,0 +1,242 @@
+package holdfast
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/holdfast-go/holdfast/internal/inbox"
+	"github.com/holdfast-go/holdfast/internal/keys"
+	"github.com/holdfast-go/holdfast/internal/lane"
+	"github.com/holdfast-go/holdfast/lua"
+	"github.com/holdfast-go/holdfast/watchdog"
+)
+
+// Client is what all locks of a process share: the connection pool of a
+// go-redis client, one subscription for wake-ups, one watchdog. Make one per
+// process and Redis. Safe for concurrent use.
+type Client struct {
+	rdb      driver
+	id       string // begins the id of each of its acquisitions
+	defaults settings
+	started  time.Time
+	inbox    *inbox.Inbox
+	dog      *watchdog.Watchdog
+	stop     context.CancelFunc // of the contexts of background calls
+
+	closing chan struct{} // closed: refuse new calls, waiters give up
+	mu      sync.Mutex
+	closed  bool
+	calls   int              // Lock and TryLock calls under way
+	next    uint64           // number of the next acquisition
+	holds   map[uint64]*hold // from before the first send until the release is answered
+	lanes   lane.Table       // the goroutines of this process, by lock
+	mute    sync.Once        // the report that wake-ups are refused
+	empty   chan struct{}    // closed once closed, calls is 0 and holds is empty
+}
+
+// New makes a Client on a go-redis client: a single node, Sentinel (a failover
+// client) or a Cluster. It does no I/O. The error Is [ErrInvalid] and names
+// what is wrong: a nil client, a Ring, an option out of range.
+func New(rdb redis.UniversalClient, opts ...Option) (*Client, error) {
+	d, err := driverOf(rdb)
+	if err != nil {
+		return nil, err
+	}
+	s, err := defaults().with(false, opts)
+	if err != nil {
+		return nil, err
+	}
+	if s.backOff == nil {
+		s.backOff = defaultBackOff
+	}
+	// The life of background work is the client's, not that of any caller.
+	ctx, stop := context.WithCancel(context.Background()) //nolint:forbidigo // the root of what Close ends
+	c := &Client{
+		rdb:      d,
+		id:       uuid.NewString(),
+		defaults: s,
+		started:  time.Now(),
+		stop:     stop,
+		closing:  make(chan struct{}),
+		holds:    map[uint64]*hold{},
+		lanes:    lane.Table{},
+		empty:    make(chan struct{}),
+	}
+	c.dog = watchdog.New(ctx, func(ctx context.Context, calls []*lua.Call) { lua.DoAll(ctx, d, calls) })
+	c.inbox = inbox.New(d, inbox.Config{
+		Channel:    keys.Inbox(c.id),
+		Message:    c.woken,
+		Subscribed: c.subscribed,
+		Log:        s.log,
+	})
+	return c, nil
+}
+
+// Close releases every lease that is still held, ends every wait with
+// [ErrClosed], and stops and joins every goroutine of the client. The go-redis
+// client stays open. New calls fail with ErrClosed from the start.
+//
+// When ctx ends first, Close returns an error that Is ctx.Err() and says what
+// Redis has not confirmed; those locks free themselves at their TTL, and the
+// goroutines end within the timeouts of the go-redis client. Calling Close
+// again waits again. Safe for concurrent use.
+func (c *Client) Close(ctx context.Context) error {
+	if c == nil || c.rdb == nil {
+		return invalid("Close of a nil or zero Client")
+	}
+	for _, h := range c.shut() {
+		h.close()
+	}
+	select {
+	case <-c.empty:
+	case <-ctx.Done():
+	}
+	unconfirmed := c.unconfirmed()
+	c.stop()
+	err := errors.Join(c.dog.Close(ctx), c.inbox.Close(ctx))
+	if len(unconfirmed) > 0 {
+		return fmt.Errorf("holdfast: close: not confirmed by Redis: %s: %w", strings.Join(unconfirmed, ", "), ctx.Err())
+	}
+	if err != nil {
+		return fmt.Errorf("holdfast: close: goroutines still under way: %w", ctx.Err())
+	}
+	return nil
+}
+
+// shut refuses new calls and returns the holds there are.
+func (c *Client) shut() []*hold {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.closed = true
+		close(c.closing)
+		c.checkEmpty()
+	}
+	all := make([]*hold, 0, len(c.holds))
+	for _, h := range c.holds {
+		all = append(all, h)
+	}
+	return all
+}
+
+func (c *Client) unconfirmed() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var names []string
+	for _, h := range c.holds {
+		if len(names) == 10 {
+			return append(names, fmt.Sprintf("and %d more", len(c.holds)-10))
+		}
+		names = append(names, strconv.Quote(h.core.name))
+	}
+	if len(names) == 0 && c.calls > 0 {
+		names = append(names, fmt.Sprintf("%d calls under way", c.calls))
+	}
+	return names
+}
+
+func (c *Client) checkEmpty() {
+	if c.closed && c.calls == 0 && len(c.holds) == 0 {
+		select {
+		case <-c.empty:
+		default:
+			close(c.empty)
+		}
+	}
+}
+
+// begin counts a call that may acquire; end must follow.
+func (c *Client) begin() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return ErrClosed
+	}
+	c.calls++
+	return nil
+}
+
+func (c *Client) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.calls--
+	c.checkEmpty()
+}
+
+// register enters a new acquisition before anything is sent for it: its
+// wake-up can overtake the reply to its own acquire.
+func (c *Client) register(k *Core) *hold {
+	h := &hold{client: c, core: k}
+	h.entry.Task = h
+	c.mu.Lock()
+	c.next++
+	h.number = c.next
+	c.holds[h.number] = h
+	c.mu.Unlock()
+	h.id = c.id + ":" + strconv.FormatUint(h.number, 10)
+	return h
+}
+
+// forget removes an acquisition of which nothing is left in Redis.
+func (c *Client) forget(h *hold) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.holds, h.number)
+	c.checkEmpty()
+}
+
+// woken handles one message of the inbox. It runs on the inbox's goroutine and
+// does no I/O.
+func (c *Client) woken(payload string) {
+	w, ok := lua.ParseWakeUp(payload)
+	if !ok {
+		return
+	}
+	rest, ok := strings.CutPrefix(w.ID, c.id+":")
+	number, err := strconv.ParseUint(rest, 10, 64)
+	if !ok || err != nil {
+		return
+	}
+	c.mu.Lock()
+	h := c.holds[number]
+	c.mu.Unlock()
+	// An id that is not there was released or left, and Redis confirmed it:
+	// nothing is held under it. One whose leave is still unanswered is there.
+	if h != nil {
+		h.woken(w)
+	}
+}
+
+// subscribed lets every waiter poll once: what was published before the
+// subscription was there, or while it was cut, is lost.
+func (c *Client) subscribed() {
+	c.mu.Lock()
+	all := make([]*hold, 0, len(c.holds))
+	for _, h := range c.holds {
+		all = append(all, h)
+	}
+	c.mu.Unlock()
+	spread := time.Duration(0)
+	if len(all) > 1 {
+		spread = resubscribeSpread / time.Duration(len(all))
+	}
+	for i, h := range all {
+		h.pollSoon(spread * time.Duration(i))
+	}
+}
+
+// muted reports, once, that wake-ups cannot be published.
+func (c *Client) muted() {
+	c.mute.Do(func() {
+		c.defaults.log.Warn("holdfast: Redis refuses PUBLISH to this user: waiters are not woken and poll instead",
+			"channels", keys.Inbox("*"))
+	})
+}

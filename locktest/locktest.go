@@ -1,0 +1,133 @@
+// Package locktest is for the tests of programs that lock: an embedded Redis
+// and a ready client, with nothing installed. Leases run out in real time.
+//
+//	func TestTransfer(t *testing.T) {
+//		client := locktest.NewClient(t)
+//		...
+//	}
+//
+// The server is miniredis. It keeps to what the scripts of Holdfast need, and
+// the whole test suite of Holdfast runs on it, but it is one process and one
+// node: test failover and load on a real Redis.
+package locktest
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/alicebob/miniredis/v2/server"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/holdfast-go/holdfast"
+	"github.com/holdfast-go/holdfast/internal/keys"
+	"github.com/holdfast-go/holdfast/lua"
+)
+
+// Server is an embedded Redis that ends with its test. Safe for concurrent use.
+type Server struct {
+	t     testing.TB
+	redis *miniredis.Miniredis
+
+	mu   sync.Mutex
+	last time.Time // until when the keys' time has run
+}
+
+// NewServer starts a server for the test t.
+func NewServer(t testing.TB) *Server {
+	t.Helper()
+	s := &Server{t: t, redis: miniredis.RunT(t), last: time.Now()}
+	s.redis.Server().SetPreHook(s.passTime)
+	return s
+}
+
+// passTime runs before each command. miniredis keeps the TTLs of keys still, so
+// they are moved on by exactly the time since the last command: a ticker would
+// move them by its period, and let keys expire before their time. One mutex
+// covers reading the clock and moving on, or two commands would move it twice.
+func (s *Server) passTime(*server.Peer, string, ...string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	s.redis.FastForward(now.Sub(s.last))
+	s.last = now
+	return false // the command runs
+}
+
+// Addr is the server's host:port, for a Redis client of the test's own.
+func (s *Server) Addr() string { return s.redis.Addr() }
+
+// Client returns a new client of this server, closed when the test ends. Each
+// is as one process: with an id of its own, and a holder name unless opts say
+// otherwise.
+func (s *Server) Client(opts ...holdfast.Option) *holdfast.Client {
+	s.t.Helper()
+	rdb := redis.NewClient(&redis.Options{Addr: s.Addr()})
+	c, err := holdfast.New(rdb, opts...)
+	if err != nil {
+		s.t.Fatalf("locktest: %v", err)
+	}
+	s.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.t.Context()), 10*time.Second)
+		defer cancel()
+		if err := c.Close(ctx); err != nil {
+			s.t.Errorf("locktest: %v", err)
+		}
+		_ = rdb.Close() // all it held is gone with the server
+	})
+	return c
+}
+
+// Lose takes the lease away as if its time had run out at the server: the next
+// waiter gets the lock. It returns when the holder was told: Done is closed and
+// Err Is holdfast.ErrLost. A lease that is over already stays as it is.
+func (s *Server) Lose(l *holdfast.Lease) {
+	s.t.Helper()
+	if l.Err() != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.t.Context()), 10*time.Second)
+	defer cancel()
+	rdb := redis.NewClient(&redis.Options{Addr: s.Addr()})
+	defer func() { _ = rdb.Close() }() // nothing is held by it
+	if err := s.take(ctx, rdb, l.ID()); err != nil {
+		s.t.Fatalf("locktest: Lose: %v", err)
+	}
+	// The holder learns it from its next renewal: make that now. One that may
+	// not renew any more learns it from its deadline.
+	_ = l.Renew(ctx)
+	select {
+	case <-l.Done():
+	case <-ctx.Done():
+		s.t.Fatalf("locktest: Lose: the holder of %q was not told", l.Name())
+	}
+}
+
+// take finds what id holds, by value, and releases it in its place.
+func (s *Server) take(ctx context.Context, rdb *redis.Client, id string) error {
+	names, err := rdb.Keys(ctx, "*").Result()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		value, err := rdb.Get(ctx, name).Result()
+		if err != nil || !strings.HasPrefix(value, id+" ") {
+			continue // a queue, or somebody else's
+		}
+		set, err := keys.For("", "", name)
+		if err != nil {
+			return err
+		}
+		return lua.NewCall(ctx, lua.MutexRelease, []any{set.Lock, set.Queue, set.Token}, id, "", "0", "0").Do(ctx, rdb)
+	}
+	return nil // expired meanwhile
+}
+
+// NewClient returns a client of a new server: NewServer(t).Client(opts...).
+func NewClient(t testing.TB, opts ...holdfast.Option) *holdfast.Client {
+	t.Helper()
+	return NewServer(t).Client(opts...)
+}

@@ -1,0 +1,294 @@
+package holdfast
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/holdfast-go/holdfast/lua"
+	"github.com/holdfast-go/holdfast/watchdog"
+)
+
+// detached carries a context's values but not its end, and has a deadline of
+// its own without a timer: go-redis puts it on the connection.
+type detached struct {
+	context.Context //nolint:containedctx // it is a context
+	deadline        time.Time
+}
+
+func (d detached) Deadline() (time.Time, bool) { return d.deadline, true }
+func (d detached) Done() <-chan struct{}       { return nil }
+func (d detached) Err() error                  { return nil }
+
+// finish ends the hold for its holder: from here on Err says so, Done is
+// closed, contexts are cancelled once the returned function was called, without
+// h.mu. Nothing was sent yet. With h.mu.
+func (h *hold) finish(err error) func() {
+	h.state, h.err, h.ended = over, err, time.Now()
+	if h.done != nil {
+		close(h.done)
+	}
+	attached := h.attached
+	h.attached = nil
+	return func() {
+		for a := range attached {
+			a.stop()
+			a.cancel(err)
+		}
+	}
+}
+
+// lose is finish for a lease that was lost. With h.mu.
+func (h *hold) lose(why *LostError) func() { return h.finish(why) }
+
+// check is Lease.Err: it compares the clock, so that it is right even before
+// any timer of this process ran.
+func (h *hold) check() error {
+	h.mu.Lock()
+	if h.state == over {
+		defer h.mu.Unlock()
+		return h.err
+	}
+	if h.state != held || time.Now().Before(h.deadline) {
+		h.mu.Unlock()
+		return nil
+	}
+	why := h.timeoutReason()
+	finish := h.lose(why)
+	h.mu.Unlock()
+	finish()
+	h.startRelease()
+	return why
+}
+
+// startRelease lets the watchdog send the release, now and again until it is answered.
+func (h *hold) startRelease() { h.client.dog.Schedule(&h.entry, time.Now()) }
+
+// release is Lease.Release.
+func (h *hold) release(ctx context.Context) error {
+	if err := h.check(); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	if h.state == over { // another Release, or Close, was faster
+		defer h.mu.Unlock()
+		return h.err
+	}
+	finish := h.finish(ErrReleased)
+	inTime := h.ended.Before(h.deadline)
+	h.mu.Unlock()
+	finish()
+	h.client.dog.Cancel(&h.entry)
+	return h.sendRelease(ctx, inTime)
+}
+
+// sendRelease sends the release until it is answered, for two seconds at most,
+// then hands it to the watchdog.
+func (h *hold) sendRelease(ctx context.Context, inTime bool) error {
+	limit := h.ended.Add(releaseWait)
+	ctx = detached{ctx, limit}
+	doubt := false // an earlier copy may have been done
+	for pause := releaseRetry; ; pause *= 2 {
+		call := h.releaseCall(ctx)
+		_ = call.Do(ctx, h.client.rdb) // the error is in the call
+		r, err := call.Released()
+		if err == nil {
+			h.confirmed(r)
+			return h.verdict(r, doubt && inTime)
+		}
+		failure := lua.FailureOf(err)
+		if failure == lua.Lasting {
+			h.client.forget(h)
+			return fmt.Errorf("holdfast: release of %q refused: %w", h.core.name, err)
+		}
+		doubt = doubt || failure == lua.Unknown
+		if time.Now().Add(pause).Before(limit) {
+			timer := time.NewTimer(pause)
+			<-timer.C
+			continue
+		}
+		if failure == lua.Passing && h.drop(ctx) {
+			return nil
+		}
+		h.startRelease()
+		return fmt.Errorf("holdfast: release of %q: unknown: %w", h.core.name, err)
+	}
+}
+
+// verdict is what Release returns for an answer. Redis cannot say whether an
+// earlier copy, whose answer was lost, did it: "not held" then counts as
+// released if the lease was not over when the first copy was sent.
+func (h *hold) verdict(r lua.Released, ours bool) error {
+	if r.Held || ours {
+		return nil
+	}
+	return h.goneReason(r)
+}
+
+// drop deletes the lock with a script of one key, which also runs where one of
+// three keys does not: in a cluster slot that migrates.
+func (h *hold) drop(ctx context.Context) bool {
+	ctx = detached{ctx, time.Now().Add(releaseWait / 4)}
+	call := lua.NewCall(ctx, h.core.kind.Drop, h.core.oneKey, h.id)
+	_ = call.Do(ctx, h.client.rdb) // the error is in the call
+	r, err := call.Released()
+	if err != nil || !r.Held {
+		return false
+	}
+	h.confirmed(r)
+	return true
+}
+
+// confirmed is called once Redis says that nothing is left of the hold.
+func (h *hold) confirmed(r lua.Released) {
+	h.client.forget(h)
+	if r.Muted {
+		h.client.muted()
+	}
+	if r.More {
+		h.client.pumpLater(h.core)
+	}
+}
+
+// leave ends a hold that nobody will use: it gave up waiting, or holds what its
+// caller no longer wants. It never blocks; the watchdog sends what must be sent.
+func (h *hold) leave() {
+	h.mu.Lock()
+	if h.state == over { // Close was faster
+		h.mu.Unlock()
+		return
+	}
+	finish := h.finish(ErrReleased)
+	trace := h.trace
+	h.mu.Unlock()
+	finish()
+	if !trace {
+		h.client.dog.Cancel(&h.entry)
+		h.client.forget(h)
+		return
+	}
+	h.startRelease()
+}
+
+// close ends a hold because its client is closed. What still waits ends by itself.
+func (h *hold) close() {
+	h.mu.Lock()
+	if h.state != held {
+		h.mu.Unlock()
+		return
+	}
+	finish := h.finish(ErrReleased)
+	h.mu.Unlock()
+	finish()
+	h.startRelease()
+}
+
+// abandon ends a lease to which nobody refers any more.
+func (h *hold) abandon() {
+	h.mu.Lock()
+	h.leaked = h.state == held
+	h.mu.Unlock()
+	h.close()
+}
+
+// releaseAgain is a release for the watchdog to send. With h.mu.
+func (h *hold) releaseAgain(time.Time) (watchdog.Send, bool) {
+	if h.leaving {
+		return watchdog.Send{}, false
+	}
+	h.leaving = true
+	ctx := context.Background() //nolint:forbidigo // the watchdog sends it, with a context of its own
+	return watchdog.Send{
+		Call:  h.releaseCallLocked(ctx),
+		Limit: releaseWait,
+		Done:  h.left,
+	}, true
+}
+
+// left takes in the answer of the watchdog's release.
+func (h *hold) left(call *lua.Call) {
+	h.report()
+	r, err := call.Released()
+	if err == nil {
+		h.confirmed(r)
+		return
+	}
+	h.mu.Lock()
+	h.leaving = false
+	h.retries++
+	// When its TTL is over nothing is left to give back. A place in the queue
+	// ends by itself, too.
+	givenUp := time.Since(h.ended) > h.core.set.ttl+margin(h.core.set.ttl)
+	wait := min(retryMin<<min(h.retries, 16), retryMax)
+	h.mu.Unlock()
+	if givenUp || lua.FailureOf(err) == lua.Lasting {
+		h.client.forget(h)
+		h.client.defaults.log.Warn("holdfast: release not confirmed",
+			"name", h.core.name, "id", h.id, "error", err)
+		return
+	}
+	h.client.dog.Schedule(&h.entry, time.Now().Add(wait))
+}
+
+// report logs, once and from a goroutine that may block, how a lease ended that
+// nobody released.
+func (h *hold) report() {
+	h.mu.Lock()
+	first, err, leaked := !h.reported, h.err, h.leaked
+	h.reported = true
+	h.mu.Unlock()
+	log := h.client.defaults.log
+	switch {
+	case !first:
+	case leaked:
+		log.Warn("holdfast: a lease was dropped without Release and is released now",
+			"name", h.core.name, "id", h.id)
+	case errors.Is(err, ErrLost):
+		log.Warn("holdfast: lease lost", "name", h.core.name, "id", h.id, "error", err)
+	}
+}
+
+func (h *hold) releaseCall(ctx context.Context) *lua.Call {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.releaseCallLocked(ctx)
+}
+
+// Arguments of a plain release, boxed once.
+var (
+	none   any = ""
+	noTime any = "0"
+)
+
+// releaseCallLocked makes the call that ends whatever the hold has. With h.mu.
+func (h *hold) releaseCallLocked(ctx context.Context) *lua.Call {
+	request, grave, rest := none, noTime, noTime
+	if !h.leased || h.unanswered {
+		request = h.core.request // it may have a place
+	}
+	if h.unanswered {
+		// A copy of its first acquire may come later than this.
+		grave = strconv.FormatInt((h.core.set.ttl + tombstone).Milliseconds(), 10)
+	}
+	if d := h.core.set.minHold - time.Since(h.acquired); d > 0 && h.leased {
+		rest = strconv.FormatInt(int64((d+time.Millisecond-1)/time.Millisecond), 10)
+	}
+	return lua.NewCall(ctx, h.core.kind.Release, h.core.allKeys, h.id, request, grave, rest)
+}
+
+// pumpLater lets the watchdog run the grant loop on until it reaches its end.
+func (c *Client) pumpLater(k *Core) {
+	ctx := context.Background() //nolint:forbidigo // the watchdog sends it, with a context of its own
+	c.dog.Send(watchdog.Send{
+		Call:  lua.NewCall(ctx, k.kind.Pump, k.allKeys),
+		Limit: releaseWait,
+		Done: func(call *lua.Call) {
+			// A failure is left to the polls of those who wait.
+			if r, err := call.Released(); err == nil && r.More {
+				c.pumpLater(k)
+			}
+		},
+	})
+}

@@ -1,0 +1,160 @@
+package holdfast
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/holdfast-go/holdfast/lua"
+	"github.com/holdfast-go/holdfast/watchdog"
+)
+
+// errUnanswered: the deadline came while a renewal was under way.
+var errUnanswered = errors.New("holdfast: a renewal was not answered")
+
+// scheduleRenewal sets the renewal at a third of the TTL after the last send
+// that Redis confirmed, up to a tenth earlier so that leases taken together
+// drift apart, and on a common grid so that those that are due about now share
+// a pipeline. With h.mu.
+func (h *hold) scheduleRenewal(since time.Time) {
+	ttl := h.core.set.ttl
+	third := ttl / 3
+	due := since.Add(third - time.Duration(rand.Int64N(int64(third)/10+1))) //nolint:gosec // spread, not secrecy
+	if grid := ttl / 300; grid > 0 {
+		offset := due.Sub(h.client.started) % grid
+		due = due.Add(-offset)
+	}
+	if !h.renewable(due) {
+		due = h.deadline
+	}
+	h.client.dog.Schedule(&h.entry, due)
+}
+
+// renewable tells whether the lease may be renewed at that time. With h.mu.
+func (h *hold) renewable(at time.Time) bool {
+	limit := h.core.set.maxHold
+	return h.core.set.renew && (limit == 0 || !at.After(h.acquired.Add(limit)))
+}
+
+// renew is a renewal for the watchdog to send. With h.mu.
+func (h *hold) renew(now time.Time) (watchdog.Send, bool) {
+	h.client.dog.Schedule(&h.entry, h.deadline) // watched while the call is under way
+	if h.flying || !h.renewable(now) {
+		return watchdog.Send{}, false
+	}
+	h.flying = true
+	ctx := context.Background() //nolint:forbidigo // the watchdog sends it, with a context of its own
+	return watchdog.Send{
+		Call:  h.renewCall(ctx),
+		Limit: min(h.core.set.ttl/6, h.deadline.Sub(now)),
+		Done:  func(call *lua.Call) { h.renewed(call, now) },
+	}, true
+}
+
+func (h *hold) renewCall(ctx context.Context) *lua.Call {
+	return lua.NewCall(ctx, h.core.kind.Renew, h.core.oneKey, h.id, h.core.lease)
+}
+
+// renewed takes in the answer of the watchdog's renewal.
+func (h *hold) renewed(call *lua.Call, sent time.Time) {
+	h.mu.Lock()
+	h.flying = false
+	h.mu.Unlock()
+	_ = h.extend(call, sent) // a failure is unknown: it is tried again inside the lease
+}
+
+// extend takes in the answer of a renewal sent at that time: the lease is
+// extended, lost, or stays as it is because nobody knows.
+func (h *hold) extend(call *lua.Call, sent time.Time) error {
+	r, err := call.Released()
+	h.mu.Lock()
+	if h.state == held && !time.Now().Before(h.deadline) {
+		// The answer came too late: who looked at the lease meanwhile was told
+		// that it is over, and that stays so.
+		if err != nil {
+			h.failure = err
+		}
+		why := h.timeoutReason()
+		finish := h.lose(why)
+		h.mu.Unlock()
+		finish()
+		h.startRelease()
+		return why
+	}
+	if h.state != held {
+		defer h.mu.Unlock()
+		return h.err
+	}
+	switch {
+	case err != nil:
+		h.failure = err
+		retry := time.Now().Add(max(h.core.set.ttl/12, time.Millisecond))
+		if retry.After(h.deadline) {
+			retry = h.deadline
+		}
+		h.client.dog.Schedule(&h.entry, retry)
+	case r.Held:
+		h.failure = nil
+		ttl := h.core.set.ttl
+		if d := sent.Add(ttl - margin(ttl)); d.After(h.deadline) {
+			h.deadline = d
+		}
+		h.scheduleRenewal(sent)
+	default:
+		why := h.goneReason(r)
+		finish := h.lose(why)
+		h.mu.Unlock()
+		finish()
+		h.startRelease()
+		return why
+	}
+	h.mu.Unlock()
+	return err
+}
+
+// renewNow is Lease.Renew.
+func (h *hold) renewNow(ctx context.Context) error {
+	if err := h.check(); err != nil {
+		return err
+	}
+	if limit := h.core.set.maxHold; limit > 0 && time.Since(h.acquired) > limit {
+		return invalid("Renew of %q: WithMaxHold(%v) is over", h.core.name, limit)
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("holdfast: renewal of %q not sent: %w", h.core.name, causeOf(ctx))
+	}
+	sent := time.Now()
+	call := h.renewCall(ctx)
+	_ = call.Do(ctx, h.client.rdb) // the error is in the call
+	err := h.extend(call, sent)
+	if err == nil || errors.Is(err, ErrLost) || errors.Is(err, ErrReleased) {
+		return err
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("holdfast: renewal of %q: unknown: %w: %w", h.core.name, causeOf(ctx), err)
+	}
+	return fmt.Errorf("holdfast: renewal of %q: unknown: %w", h.core.name, err)
+}
+
+// timeoutReason is why a lease ended by the clock. With h.mu.
+func (h *hold) timeoutReason() *LostError {
+	e := &LostError{Name: h.core.name, ID: h.id, Reason: LostExpired, Err: h.failure}
+	if h.flying && e.Err == nil {
+		e.Err = errUnanswered
+	}
+	if e.Err != nil {
+		e.Reason = LostUnreachable
+	}
+	return e
+}
+
+// goneReason is why Redis says that a lease is over.
+func (h *hold) goneReason(r lua.Released) *LostError {
+	e := &LostError{Name: h.core.name, ID: h.id, Reason: LostRemoved}
+	if r.Taken {
+		e.Reason = LostTaken
+	}
+	return e
+}

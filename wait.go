@@ -1,0 +1,156 @@
+package holdfast
+
+import (
+	"context"
+	"time"
+
+	"github.com/holdfast-go/holdfast/internal/lane"
+	"github.com/holdfast-go/holdfast/lua"
+	"github.com/holdfast-go/holdfast/watchdog"
+)
+
+// seek waits until the hold is held (nil), has lost its place (errPlaceLost),
+// fails for good, or ctx or the client ends. The polls are the watchdog's; this
+// goroutine only sends the first acquire.
+func (h *hold) seek(ctx context.Context, t *lane.Ticket) error {
+	for pause := retryMin; ; pause = min(2*pause, retryMax) {
+		a, err := h.ask(ctx, modeLock)
+		switch {
+		case err == errTooLate: //nolint:errorlint // ask returns it as it is
+			return errPlaceLost // the lease ran out while its reply was under way: start over
+		case err != nil && lua.FailureOf(err) == lua.Lasting:
+			return err
+		case err == nil && a.Status == lua.Yours:
+			return nil
+		case err == nil && a.Status == lua.Gone:
+			return errPlaceLost
+		}
+		retry := time.NewTimer(pause)
+		if err == nil {
+			retry.Stop() // it has a place: from now on the watchdog polls
+			t.Tell(news{a, time.Now()})
+			h.client.inbox.Start()
+		} // else not applied, or unknown: the same id again is right in both cases
+		done, err := h.await(ctx, t, retry.C)
+		retry.Stop()
+		if done {
+			return err
+		}
+	}
+}
+
+// await sleeps until something changes. Not done: the first acquire is to be
+// sent again.
+func (h *hold) await(ctx context.Context, t *lane.Ticket, retry <-chan time.Time) (done bool, err error) {
+	h.mu.Lock()
+	if h.ready == nil {
+		h.ready = make(chan struct{}, 1)
+		h.tell() // what changed before there was a channel
+	}
+	ready := h.ready
+	h.mu.Unlock()
+	for {
+		select {
+		case <-ready:
+		case <-retry:
+			return false, nil
+		case <-ctx.Done():
+			return true, ctx.Err()
+		case <-h.client.closing:
+			return true, ErrClosed
+		}
+		h.mu.Lock()
+		s, stopped, last := h.state, h.stopped, h.news
+		h.mu.Unlock()
+		if !last.at.IsZero() {
+			t.Tell(last)
+		}
+		if s == held || stopped != nil {
+			return true, stopped
+		}
+	}
+}
+
+// nextPoll is the time to the next poll. With h.mu.
+func (h *hold) nextPoll() time.Duration {
+	if h.pace == nil {
+		h.pace = h.core.newPace()
+	}
+	return h.pace.next()
+}
+
+// notYet takes in that somebody else is first, and schedules the next poll: by
+// the waiter's own pace, or when the holder's lease ends if this is the next in
+// line. With h.mu.
+func (h *hold) notYet(a lua.Acquired, sent time.Time, interval time.Duration) {
+	h.base = sent
+	h.seen = max(h.seen, a.Token)
+	h.news = news{a, time.Now()}
+	wait := interval
+	if a.Ahead == 0 {
+		if a.Foreign || !h.client.inbox.Live() {
+			wait = min(wait, foreignPoll) // nobody will wake it
+		}
+		if !a.Endless && !a.Free {
+			wait = min(wait, a.Remaining+expirySlack)
+		}
+	}
+	if a.Free || h.again { // a script stopped at its bound, or something may have been missed
+		wait, h.again = 0, false
+	}
+	h.client.dog.Schedule(&h.entry, sent.Add(wait))
+}
+
+// poll asks how the place stands. With h.mu.
+func (h *hold) poll(now time.Time) (watchdog.Send, bool) {
+	if h.flying || !h.answered {
+		return watchdog.Send{}, false
+	}
+	h.flying, h.again = true, false
+	k := h.core
+	interval := h.nextPoll()
+	ctx := context.Background() //nolint:forbidigo // the watchdog sends it, with a context of its own
+	return watchdog.Send{
+		Call:  k.acquireCall(ctx, h.id, modePoll, h.pace.liveness(interval).Milliseconds()),
+		Limit: max(min(k.set.ttl/6, pollLimit), pollMinLimit),
+		Done:  func(call *lua.Call) { h.polled(call, now, interval) },
+	}, true
+}
+
+// polled takes in the answer of a poll that was sent at that time.
+func (h *hold) polled(call *lua.Call, sent time.Time, interval time.Duration) {
+	a, err := call.Acquired()
+	if a.Muted {
+		h.client.muted()
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.flying = false
+	if h.state != waiting {
+		return // granted by a wake-up, or left
+	}
+	if err != nil {
+		h.failure = err
+		if lua.FailureOf(err) == lua.Lasting {
+			h.stopped = err
+			h.tell()
+			return
+		}
+		h.client.dog.Schedule(&h.entry, time.Now().Add(min(interval, retryMax)))
+		return
+	}
+	h.failure = nil
+	switch a.Status {
+	case lua.Yours:
+		if !h.own(a.Token, sent) {
+			h.stopped = errPlaceLost
+			h.tell()
+		}
+	case lua.Gone:
+		h.stopped = errPlaceLost
+		h.tell()
+	case lua.Busy:
+		h.notYet(a, sent, interval)
+		h.tell()
+	}
+}
