@@ -35,7 +35,8 @@ type Core struct {
 	// Arguments of each call, boxed once.
 	allKeys, oneKey []any
 	request, lease  any
-	liveness        any // of a first acquire
+	interval        time.Duration // until the first poll of a wait
+	liveness        any           // of a first acquire
 }
 
 // NewCore binds a kind of lock to a name. It does no I/O; what is wrong with
@@ -60,7 +61,9 @@ func NewCore(c *Client, k *kind.Kind, name string, opts ...Option) *Core {
 	lease := strconv.FormatInt(core.set.ttl.Milliseconds(), 10)
 	core.lease = lease
 	core.request = lease + " " + keys.Inbox(c.id) + " " + core.set.holder
-	core.liveness = core.newPace().first().Milliseconds()
+	first := pace{ceiling: core.set.ttl / 3}
+	core.interval = first.next(core.set.backOff)
+	core.liveness = liveness(core.interval).Milliseconds()
 	return core
 }
 
@@ -199,7 +202,7 @@ func (k *Core) granted(ctx context.Context, h *hold) (*Lease, error) {
 // pump lets the script go on that stopped at its bound.
 func (k *Core) pump(ctx context.Context) error {
 	for {
-		call := lua.NewCall(ctx, k.kind.Pump, k.allKeys)
+		call := lua.NewCall(k.kind.Pump, k.allKeys)
 		if err := call.Do(ctx, k.client.rdb); err != nil {
 			return err
 		}
@@ -210,8 +213,8 @@ func (k *Core) pump(ctx context.Context) error {
 	}
 }
 
-func (k *Core) acquireCall(ctx context.Context, id string, mode, liveness any) *lua.Call {
-	return lua.NewCall(ctx, k.kind.Acquire, k.allKeys, id, k.request, k.lease, mode, liveness)
+func (k *Core) acquireCall(id string, mode, liveness any) *lua.Call {
+	return lua.NewCall(k.kind.Acquire, k.allKeys, id, k.request, k.lease, mode, liveness)
 }
 
 // news is the lock's last word on who is in the way, for those who stop waiting.

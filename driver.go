@@ -17,10 +17,11 @@ type driver interface {
 // driverOf checks a go-redis client and returns how Holdfast uses it.
 //
 // A single-node client heeds a context's deadline while it waits for a reply
-// only with ContextTimeoutEnabled. WithTimeout makes a second client on the same
-// connections, hooks included, with options of its own: there it is switched on,
-// and the caller's client stays as it is. Cluster clients offer no such copy;
-// with those, set ContextTimeoutEnabled.
+// only with ContextTimeoutEnabled. Where that is off, WithTimeout makes a second
+// client on the same connections, with options of its own: there it is switched
+// on, and the caller's client stays as it is. The second client has no hooks
+// (go-redis 9.23 does not copy them), so who traces by hooks sets
+// ContextTimeoutEnabled, and is used as is. Cluster clients offer no such copy.
 func driverOf(rdb redis.UniversalClient) (driver, error) {
 	switch c := rdb.(type) {
 	case nil:
@@ -28,6 +29,9 @@ func driverOf(rdb redis.UniversalClient) (driver, error) {
 	case *redis.Client:
 		if c == nil {
 			return nil, invalid("New: the *redis.Client is nil")
+		}
+		if c.Options().ContextTimeoutEnabled {
+			return c, nil
 		}
 		own := c.WithTimeout(c.Options().ReadTimeout)
 		own.Options().WriteTimeout = c.Options().WriteTimeout

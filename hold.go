@@ -61,7 +61,7 @@ type hold struct {
 	stopped    error     // why waiting makes no sense any more
 	failure    error     // the last failure of Redis
 	news       news
-	pace       *pace
+	pace       pace
 
 	// While held.
 	token    int64
@@ -85,7 +85,7 @@ type hold struct {
 // ask sends the first acquire, or sends it again, and takes the answer in.
 func (h *hold) ask(ctx context.Context, mode any) (lua.Acquired, error) {
 	k := h.core
-	call := k.acquireCall(ctx, h.id, mode, k.liveness)
+	call := k.acquireCall(h.id, mode, k.liveness)
 	now := time.Now()
 	h.mu.Lock()
 	if h.base.IsZero() {
@@ -113,7 +113,7 @@ func (h *hold) ask(ctx context.Context, mode any) (lua.Acquired, error) {
 		return a, errTooLate
 	}
 	if h.state == waiting && a.Status == lua.Busy && mode == modeLock {
-		h.notYet(a, now, h.nextPoll())
+		h.notYet(a, now, h.pace.last)
 	}
 	return a, nil
 }

@@ -45,6 +45,11 @@ type Client struct {
 // New makes a Client on a go-redis client: a single node, Sentinel (a failover
 // client) or a Cluster. It does no I/O. The error Is [ErrInvalid] and names
 // what is wrong: a nil client, a Ring, an option out of range.
+//
+// Set ContextTimeoutEnabled on the go-redis client if it has hooks or is a
+// Cluster: a single-node client without it is used through a copy that shares
+// its connections, heeds deadlines, and has no hooks; a Cluster client without
+// it heeds only its own timeouts.
 func New(rdb redis.UniversalClient, opts ...Option) (*Client, error) {
 	d, err := driverOf(rdb)
 	if err != nil {
@@ -174,7 +179,7 @@ func (c *Client) end() {
 // register enters a new acquisition before anything is sent for it: its
 // wake-up can overtake the reply to its own acquire.
 func (c *Client) register(k *Core) *hold {
-	h := &hold{client: c, core: k}
+	h := &hold{client: c, core: k, pace: k.newPace()}
 	h.entry.Task = h
 	c.mu.Lock()
 	c.next++

@@ -1,7 +1,6 @@
 package holdfast
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -209,20 +208,20 @@ func (s settings) with(lock bool, opts []Option) (settings, error) {
 		}
 		o(&b)
 	}
-	return b.settings, errors.Join(b.err, b.pairs())
+	if b.err == nil {
+		b.pairs()
+	}
+	return b.settings, b.err
 }
 
 // pairs checks the options that can contradict each other.
-func (b *builder) pairs() error {
+func (b *builder) pairs() {
 	switch {
-	case b.err != nil:
-		return nil // one error is enough
 	case b.maxHold > 0 && b.minHold > b.maxHold:
-		return invalid("WithMinHold(%v) is longer than WithMaxHold(%v)", b.minHold, b.maxHold)
+		b.fail("WithMinHold(%v) is longer than WithMaxHold(%v)", b.minHold, b.maxHold)
 	case !b.renew && b.minHold > b.ttl:
-		return invalid("WithMinHold(%v) is longer than WithTTL(%v), and WithoutRenewal lets the lease end there", b.minHold, b.ttl)
+		b.fail("WithMinHold(%v) is longer than WithTTL(%v), and WithoutRenewal lets the lease end there", b.minHold, b.ttl)
 	}
-	return nil
 }
 
 // defaultBackOff begins around half a second, since every hand-over wakes its

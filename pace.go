@@ -13,10 +13,10 @@ const (
 
 	releaseWait  = 2 * time.Second       // how long Release waits
 	releaseRetry = 5 * time.Millisecond  // between its first and second send; doubles
-	retryMin     = 10 * time.Millisecond // between first acquires that failed; doubles
-	retryMax     = time.Second           // up to here
+	firstRetry   = 10 * time.Millisecond // between first acquires that failed; doubles
+	lastRetry    = time.Second           // up to here
 	pollLimit    = 3 * time.Second       // how long a poll may take at most
-	pollMinLimit = 50 * time.Millisecond // and at least
+	pollFloor    = 50 * time.Millisecond // and at least
 	tombstone    = 60 * time.Second      // beyond the TTL
 	tryAttempts  = 3                     // of TryLock, when connections break
 
@@ -29,40 +29,35 @@ func margin(ttl time.Duration) time.Duration { return ttl/100 + 2*time.Milliseco
 
 // pace is how often one waiter polls.
 type pace struct {
-	make    func() BackOff
 	backOff BackOff
 	last    time.Duration
 	ceiling time.Duration
 }
 
-func (k *Core) newPace() *pace {
-	return &pace{make: k.set.backOff, ceiling: k.set.ttl / 3}
+// newPace starts a wait. The first interval is the same for all waits of one
+// lock handle, since the first acquire says for how long its place counts as
+// alive before anybody knows whether it will wait.
+func (k *Core) newPace() pace {
+	return pace{ceiling: k.set.ttl / 3, last: k.interval}
 }
 
 // next is the time until the next poll.
-func (p *pace) next() time.Duration {
+func (p *pace) next(make func() BackOff) time.Duration {
 	if p.backOff == nil {
-		p.backOff = p.make()
+		p.backOff = make()
 	}
-	d := p.last
+	d := p.ceiling
 	if p.backOff != nil { // a function that makes none polls at the ceiling
 		d = p.backOff.NextBackOff()
 	}
-	if d < 0 { // stopped: v4 does after 15 minutes unless told otherwise
-		d = p.last
+	if d >= 0 { // else it stopped, as v4 does after 15 minutes unless told otherwise: keep the last
+		p.last = clamp(d, p.ceiling)
 	}
-	if d == 0 && p.last == 0 && p.backOff == nil {
-		d = p.ceiling
-	}
-	p.last = min(max(d, minInterval), p.ceiling)
 	return p.last
 }
 
-// first is how long a new place counts as alive.
-func (p *pace) first() time.Duration { return p.liveness(p.next()) }
+func clamp(d, ceiling time.Duration) time.Duration { return min(max(d, minInterval), ceiling) }
 
 // liveness is how long a waiter counts as alive that polls at this interval: it
 // may miss two polls.
-func (p *pace) liveness(interval time.Duration) time.Duration {
-	return max(3*interval, minLiveness)
-}
+func liveness(interval time.Duration) time.Duration { return max(3*interval, minLiveness) }

@@ -91,7 +91,7 @@ func (h *hold) sendRelease(ctx context.Context, inTime bool) error {
 	ctx = detached{ctx, limit}
 	doubt := false // an earlier copy may have been done
 	for pause := releaseRetry; ; pause *= 2 {
-		call := h.releaseCall(ctx)
+		call := h.releaseCall()
 		_ = call.Do(ctx, h.client.rdb) // the error is in the call
 		r, err := call.Released()
 		if err == nil {
@@ -131,7 +131,7 @@ func (h *hold) verdict(r lua.Released, ours bool) error {
 // three keys does not: in a cluster slot that migrates.
 func (h *hold) drop(ctx context.Context) bool {
 	ctx = detached{ctx, time.Now().Add(releaseWait / 4)}
-	call := lua.NewCall(ctx, h.core.kind.Drop, h.core.oneKey, h.id)
+	call := lua.NewCall(h.core.kind.Drop, h.core.oneKey, h.id)
 	_ = call.Do(ctx, h.client.rdb) // the error is in the call
 	r, err := call.Released()
 	if err != nil || !r.Held {
@@ -199,9 +199,8 @@ func (h *hold) releaseAgain(time.Time) (watchdog.Send, bool) {
 		return watchdog.Send{}, false
 	}
 	h.leaving = true
-	ctx := context.Background() //nolint:forbidigo // the watchdog sends it, with a context of its own
 	return watchdog.Send{
-		Call:  h.releaseCallLocked(ctx),
+		Call:  h.releaseCallLocked(),
 		Limit: releaseWait,
 		Done:  h.left,
 	}, true
@@ -221,7 +220,7 @@ func (h *hold) left(call *lua.Call) {
 	// When its TTL is over nothing is left to give back. A place in the queue
 	// ends by itself, too.
 	givenUp := time.Since(h.ended) > h.core.set.ttl+margin(h.core.set.ttl)
-	wait := min(retryMin<<min(h.retries, 16), retryMax)
+	wait := min(firstRetry<<min(h.retries, 16), lastRetry)
 	h.mu.Unlock()
 	if givenUp || lua.FailureOf(err) == lua.Lasting {
 		h.client.forget(h)
@@ -250,10 +249,10 @@ func (h *hold) report() {
 	}
 }
 
-func (h *hold) releaseCall(ctx context.Context) *lua.Call {
+func (h *hold) releaseCall() *lua.Call {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.releaseCallLocked(ctx)
+	return h.releaseCallLocked()
 }
 
 // Arguments of a plain release, boxed once.
@@ -263,7 +262,7 @@ var (
 )
 
 // releaseCallLocked makes the call that ends whatever the hold has. With h.mu.
-func (h *hold) releaseCallLocked(ctx context.Context) *lua.Call {
+func (h *hold) releaseCallLocked() *lua.Call {
 	request, grave, rest := none, noTime, noTime
 	if !h.leased || h.unanswered {
 		request = h.core.request // it may have a place
@@ -275,14 +274,13 @@ func (h *hold) releaseCallLocked(ctx context.Context) *lua.Call {
 	if d := h.core.set.minHold - time.Since(h.acquired); d > 0 && h.leased {
 		rest = strconv.FormatInt(int64((d+time.Millisecond-1)/time.Millisecond), 10)
 	}
-	return lua.NewCall(ctx, h.core.kind.Release, h.core.allKeys, h.id, request, grave, rest)
+	return lua.NewCall(h.core.kind.Release, h.core.allKeys, h.id, request, grave, rest)
 }
 
 // pumpLater lets the watchdog run the grant loop on until it reaches its end.
 func (c *Client) pumpLater(k *Core) {
-	ctx := context.Background() //nolint:forbidigo // the watchdog sends it, with a context of its own
 	c.dog.Send(watchdog.Send{
-		Call:  lua.NewCall(ctx, k.kind.Pump, k.allKeys),
+		Call:  lua.NewCall(k.kind.Pump, k.allKeys),
 		Limit: releaseWait,
 		Done: func(call *lua.Call) {
 			// A failure is left to the polls of those who wait.

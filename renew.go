@@ -45,16 +45,15 @@ func (h *hold) renew(now time.Time) (watchdog.Send, bool) {
 		return watchdog.Send{}, false
 	}
 	h.flying = true
-	ctx := context.Background() //nolint:forbidigo // the watchdog sends it, with a context of its own
 	return watchdog.Send{
-		Call:  h.renewCall(ctx),
+		Call:  h.renewCall(),
 		Limit: min(h.core.set.ttl/6, h.deadline.Sub(now)),
 		Done:  func(call *lua.Call) { h.renewed(call, now) },
 	}, true
 }
 
-func (h *hold) renewCall(ctx context.Context) *lua.Call {
-	return lua.NewCall(ctx, h.core.kind.Renew, h.core.oneKey, h.id, h.core.lease)
+func (h *hold) renewCall() *lua.Call {
+	return lua.NewCall(h.core.kind.Renew, h.core.oneKey, h.id, h.core.lease)
 }
 
 // renewed takes in the answer of the watchdog's renewal.
@@ -126,7 +125,7 @@ func (h *hold) renewNow(ctx context.Context) error {
 		return fmt.Errorf("holdfast: renewal of %q not sent: %w", h.core.name, causeOf(ctx))
 	}
 	sent := time.Now()
-	call := h.renewCall(ctx)
+	call := h.renewCall()
 	_ = call.Do(ctx, h.client.rdb) // the error is in the call
 	err := h.extend(call, sent)
 	if err == nil || errors.Is(err, ErrLost) || errors.Is(err, ErrReleased) {

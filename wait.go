@@ -13,7 +13,7 @@ import (
 // fails for good, or ctx or the client ends. The polls are the watchdog's; this
 // goroutine only sends the first acquire.
 func (h *hold) seek(ctx context.Context, t *lane.Ticket) error {
-	for pause := retryMin; ; pause = min(2*pause, retryMax) {
+	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
 		a, err := h.ask(ctx, modeLock)
 		switch {
 		case err == errTooLate: //nolint:errorlint // ask returns it as it is
@@ -71,14 +71,6 @@ func (h *hold) await(ctx context.Context, t *lane.Ticket, retry <-chan time.Time
 	}
 }
 
-// nextPoll is the time to the next poll. With h.mu.
-func (h *hold) nextPoll() time.Duration {
-	if h.pace == nil {
-		h.pace = h.core.newPace()
-	}
-	return h.pace.next()
-}
-
 // notYet takes in that somebody else is first, and schedules the next poll: by
 // the waiter's own pace, or when the holder's lease ends if this is the next in
 // line. With h.mu.
@@ -108,11 +100,10 @@ func (h *hold) poll(now time.Time) (watchdog.Send, bool) {
 	}
 	h.flying, h.again = true, false
 	k := h.core
-	interval := h.nextPoll()
-	ctx := context.Background() //nolint:forbidigo // the watchdog sends it, with a context of its own
+	interval := h.pace.next(k.set.backOff)
 	return watchdog.Send{
-		Call:  k.acquireCall(ctx, h.id, modePoll, h.pace.liveness(interval).Milliseconds()),
-		Limit: max(min(k.set.ttl/6, pollLimit), pollMinLimit),
+		Call:  k.acquireCall(h.id, modePoll, liveness(interval).Milliseconds()),
+		Limit: max(min(k.set.ttl/6, pollLimit), pollFloor),
 		Done:  func(call *lua.Call) { h.polled(call, now, interval) },
 	}, true
 }
@@ -136,7 +127,7 @@ func (h *hold) polled(call *lua.Call, sent time.Time, interval time.Duration) {
 			h.tell()
 			return
 		}
-		h.client.dog.Schedule(&h.entry, time.Now().Add(min(interval, retryMax)))
+		h.client.dog.Schedule(&h.entry, time.Now().Add(min(interval, lastRetry)))
 		return
 	}
 	h.failure = nil

@@ -18,13 +18,14 @@ type Call struct {
 
 // NewCall prepares a call of script. The keys and args are sent in that order;
 // pass values already boxed as any where a call is made often.
-func NewCall(ctx context.Context, script *Script, keys []any, args ...any) *Call {
+func NewCall(script *Script, keys []any, args ...any) *Call {
 	all := make([]any, 0, 3+len(keys)+len(args))
 	all = append(all, script.evalsha[0], script.evalsha[1], boxed(len(keys)))
 	all = append(all, keys...)
 	all = append(all, args...)
-	cmd := redis.NewCmd(ctx, all...)
-	cmd.SetFirstKeyPos(3) // what a cluster client routes by
+	// A command's own context is not the one that it is sent with.
+	cmd := redis.NewCmd(context.Background(), all...) //nolint:forbidigo // see above
+	cmd.SetFirstKeyPos(3)                             // what a cluster client routes by
 	return &Call{Cmd: cmd, script: script, keys: len(keys)}
 }
 
@@ -37,8 +38,8 @@ func (c *Call) Keys() []any { return c.Args()[3 : 3+c.keys] }
 
 // again is a fresh copy of the call, as EVAL with the whole script or as
 // EVALSHA: a go-redis command carries its answer and is sent once.
-func (c *Call) again(ctx context.Context, whole bool) *Call {
-	next := NewCall(ctx, c.script, c.Keys(), c.Args()[3+c.keys:]...)
+func (c *Call) again(whole bool) *Call {
+	next := NewCall(c.script, c.Keys(), c.Args()[3+c.keys:]...)
 	if whole {
 		copy(next.Args(), c.script.eval[:])
 	}
@@ -57,7 +58,7 @@ func (c *Call) Do(ctx context.Context, rdb Processor) error {
 	if !isNoScript(err) {
 		return err
 	}
-	whole := c.again(ctx, true)
+	whole := c.again(true)
 	err = rdb.Process(ctx, whole)
 	c.Cmd = whole.Cmd
 	return err
@@ -82,12 +83,12 @@ func DoAll(ctx context.Context, rdb Pipeliner, calls []*Call) {
 		}
 		if !loaded[c.script] {
 			loaded[c.script] = true
-			whole := c.again(ctx, true)
+			whole := c.again(true)
 			_ = rdb.Process(ctx, whole) // the error stays in the command
 			c.Cmd = whole.Cmd
 			continue
 		}
-		c.Cmd = c.again(ctx, false).Cmd
+		c.Cmd = c.again(false).Cmd
 		rest = append(rest, c)
 	}
 	if len(rest) > 0 {

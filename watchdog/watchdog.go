@@ -153,7 +153,7 @@ func (w *Watchdog) takeDue(now time.Time) []*Entry {
 	defer w.mu.Unlock()
 	var due []*Entry
 	for len(w.queue) > 0 && !w.queue[0].due.After(now) {
-		due = append(due, heap.Pop(&w.queue).(*Entry)) //nolint:forcetypeassert // the heap holds nothing else
+		due = append(due, heap.Pop(&w.queue).(*Entry)) //nolint:forcetypeassert,errcheck // the heap holds nothing else
 	}
 	w.armed = time.Time{}
 	w.arm()
@@ -175,6 +175,8 @@ func (w *Watchdog) arm() {
 }
 
 // entries is a heap by due time; each entry knows its place.
+//
+//nolint:recvcheck // container/heap wants both
 type entries []*Entry
 
 func (q entries) Len() int           { return len(q) }
@@ -185,7 +187,7 @@ func (q entries) Swap(i, j int) {
 }
 
 func (q *entries) Push(x any) {
-	e := x.(*Entry) //nolint:forcetypeassert // the heap holds nothing else
+	e := x.(*Entry) //nolint:forcetypeassert,errcheck // the heap holds nothing else
 	*q = append(*q, e)
 	e.index = len(*q)
 }

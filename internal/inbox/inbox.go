@@ -24,9 +24,9 @@ const (
 	// a PING; after a second silence it is given up. A connection that is half
 	// open says nothing by itself.
 	silence = 15 * time.Second
-	// pauseMin and pauseMax bound the wait between attempts to subscribe.
-	pauseMin = 10 * time.Millisecond
-	pauseMax = 2 * time.Second
+	// firstPause and lastPause bound the wait between attempts to subscribe.
+	firstPause = 10 * time.Millisecond
+	lastPause  = 2 * time.Second
 )
 
 // Subscriber makes subscriptions: every go-redis client does.
@@ -105,9 +105,9 @@ func (b *Inbox) Close(ctx context.Context) error {
 
 func (b *Inbox) run() {
 	defer close(b.done)
-	pause, refused := pauseMin, false
+	pause, refused := firstPause, false
 	for {
-		err := b.listen(func() { pause, refused = pauseMin, false })
+		err := b.listen(func() { pause, refused = firstPause, false })
 		b.live.Store(false)
 		if isRefusal(err) && !refused {
 			refused = true
@@ -121,7 +121,7 @@ func (b *Inbox) run() {
 			return
 		case <-wait.C:
 		}
-		pause = min(2*pause, pauseMax)
+		pause = min(2*pause, lastPause)
 	}
 }
 
@@ -144,7 +144,7 @@ func (b *Inbox) listen(subscribed func()) error {
 			asked = false
 		case errors.As(err, &timeout) && timeout.Timeout() && !asked:
 			asked = true
-			if err := p.Ping(ctx); err != nil {
+			if err = p.Ping(ctx); err != nil {
 				return err
 			}
 			continue

@@ -67,7 +67,7 @@ func (k *Ticket) Leave() {
 		delete(t.lanes, k.key)
 		return
 	}
-	next := k.lane.waiting.Remove(first).(*Ticket) //nolint:forcetypeassert // the list holds nothing else
+	next := k.lane.waiting.Remove(first).(*Ticket) //nolint:forcetypeassert,errcheck // the list holds nothing else
 	next.where = nil
 	close(next.ready)
 }

@@ -1,0 +1,204 @@
+// Package contract is the suite that every lock of this module passes in its
+// exclusive form, on every backend: a real redis-server and the embedded one.
+// Each lock package adds tests of what is its own.
+package contract
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/holdfast-go/holdfast"
+	"github.com/holdfast-go/holdfast/internal/testredis"
+	"github.com/holdfast-go/holdfast/locktest"
+)
+
+// Maker makes the exclusive lock under test.
+type Maker func(c *holdfast.Client, name string, opts ...holdfast.Option) holdfast.Locker
+
+// Kind is a lock under test.
+type Kind struct {
+	Name string // part of its keys
+	New  Maker
+}
+
+// Env is one backend for one test.
+type Env struct {
+	Kind
+	Addr string
+	// Embedded: miniredis, which has no CLIENT KILL, MONITOR or maxmemory.
+	Embedded bool
+	Redis    *redis.Client // for looking and meddling
+	Real     *testredis.Server
+}
+
+// Backends runs f on each backend.
+func Backends(t *testing.T, k Kind, f func(t *testing.T, e *Env)) {
+	t.Helper()
+	t.Run("miniredis", func(t *testing.T) {
+		s := locktest.NewServer(t)
+		rdb := redis.NewClient(&redis.Options{Addr: s.Addr()})
+		t.Cleanup(func() { _ = rdb.Close() })
+		f(t, &Env{Kind: k, Addr: s.Addr(), Embedded: true, Redis: rdb})
+	})
+	t.Run("redis", func(t *testing.T) {
+		s := testredis.Start(t)
+		f(t, &Env{Kind: k, Addr: s.Addr(), Redis: s.Client(t), Real: s})
+	})
+}
+
+// Client is a new client, as of a process of its own.
+func (e *Env) Client(t *testing.T, opts ...holdfast.Option) *holdfast.Client {
+	t.Helper()
+	c, _ := e.ClientAt(t, e.Addr, opts...)
+	return c
+}
+
+// ClientAt is a client that reaches the server through another address, such as
+// a fault proxy, and its go-redis client.
+func (e *Env) ClientAt(t *testing.T, addr string, opts ...holdfast.Option) (*holdfast.Client, *redis.Client) {
+	t.Helper()
+	rdb := redis.NewClient(&redis.Options{Addr: addr})
+	c, err := holdfast.New(rdb, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 20*time.Second)
+		defer cancel()
+		if err := c.Close(ctx); err != nil {
+			t.Errorf("close: %v", err)
+		}
+		_ = rdb.Close()
+	})
+	return c, rdb
+}
+
+// Lock takes the lock or ends the test.
+func Lock(t *testing.T, l holdfast.Locker) *holdfast.Lease {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	lease, err := l.Lock(ctx)
+	if err != nil {
+		t.Fatalf("Lock: %v", err)
+	}
+	return lease
+}
+
+// Release releases the lease or fails the test.
+func Release(t *testing.T, l *holdfast.Lease) {
+	t.Helper()
+	if err := l.Release(t.Context()); err != nil {
+		t.Errorf("Release: %v", err)
+	}
+}
+
+// Result is what a Lock in the background came to.
+type Result struct {
+	Lease *holdfast.Lease
+	Err   error
+}
+
+// Go locks in the background.
+func Go(ctx context.Context, l holdfast.Locker) <-chan Result {
+	out := make(chan Result, 1)
+	go func() {
+		lease, err := l.Lock(ctx)
+		out <- Result{lease, err}
+	}()
+	return out
+}
+
+// Get waits for a Lock in the background.
+func Get(t *testing.T, in <-chan Result) Result {
+	t.Helper()
+	select {
+	case r := <-in:
+		return r
+	case <-time.After(30 * time.Second):
+		t.Fatal("Lock did not return within 30 s")
+		return Result{}
+	}
+}
+
+// Eventually polls until ok, for ten seconds.
+func Eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	Within(t, 10*time.Second, what, ok)
+}
+
+// Within polls until ok, for d at most.
+func Within(t *testing.T, d time.Duration, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(d)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %s", d, what)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// Waiters is how many places the queue has, by the error of a TryLock of a held
+// lock.
+func (e *Env) Waiters(t *testing.T, probe holdfast.Locker) int {
+	t.Helper()
+	lease, err := probe.TryLock(t.Context())
+	var held *holdfast.HeldError
+	if !errors.As(err, &held) {
+		if lease != nil {
+			Release(t, lease)
+		}
+		t.Fatalf("the lock is not held: %v", err)
+	}
+	return held.Waiters
+}
+
+// AwaitWaiters waits until the queue has n places.
+func (e *Env) AwaitWaiters(t *testing.T, probe holdfast.Locker, n int) {
+	t.Helper()
+	Eventually(t, "the queue to have its places", func() bool { return e.Waiters(t, probe) == n })
+}
+
+// NothingLeft waits until no key is left but the last tokens and tombstones
+// that end by themselves.
+func (e *Env) NothingLeft(t *testing.T) {
+	t.Helper()
+	Eventually(t, "nothing to be left in Redis", func() bool {
+		names, err := e.Redis.Keys(t.Context(), "*").Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			if !e.endsByItself(t, name) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func (e *Env) endsByItself(t *testing.T, name string) bool {
+	t.Helper()
+	switch kind := e.Redis.Type(t.Context(), name).Val(); {
+	case len(name) > 11 && name[:11] == "holdfast:t:":
+		return true
+	case kind == "zset":
+		places, err := e.Redis.ZRangeWithScores(t.Context(), name, 0, -1).Result()
+		if err != nil {
+			return false
+		}
+		for _, p := range places {
+			member, _ := p.Member.(string)
+			if p.Score > 0 || len(member) < 5 || member[:5] != "gone " {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
