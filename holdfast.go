@@ -29,7 +29,8 @@ type Client struct {
 	started  time.Time
 	inbox    *inbox.Inbox
 	dog      *watchdog.Watchdog
-	stop     context.CancelFunc // of the contexts of background calls
+	ended    context.Context    //nolint:containedctx // the client's own: ends with background work
+	stop     context.CancelFunc // ends it
 
 	closing chan struct{} // closed: refuse new calls, waiters give up
 	mu      sync.Mutex
@@ -69,6 +70,7 @@ func New(rdb redis.UniversalClient, opts ...Option) (*Client, error) {
 		id:       uuid.NewString(),
 		defaults: s,
 		started:  time.Now(),
+		ended:    ctx,
 		stop:     stop,
 		closing:  make(chan struct{}),
 		holds:    map[uint64]*hold{},
@@ -92,7 +94,7 @@ func New(rdb redis.UniversalClient, opts ...Option) (*Client, error) {
 // When ctx ends first, Close returns an error that Is ctx.Err() and says what
 // Redis has not confirmed; those locks free themselves at their TTL, and the
 // goroutines end within the timeouts of the go-redis client. Calling Close
-// again waits again. Safe for concurrent use.
+// again then waits for the goroutines. Safe for concurrent use.
 func (c *Client) Close(ctx context.Context) error {
 	if c == nil || c.rdb == nil {
 		return invalid("Close of a nil or zero Client")
@@ -100,11 +102,13 @@ func (c *Client) Close(ctx context.Context) error {
 	for _, h := range c.shut() {
 		h.close()
 	}
+	var unconfirmed []string
 	select {
 	case <-c.empty:
+	case <-c.ended.Done(): // an earlier Close gave up: only goroutines are left
 	case <-ctx.Done():
+		unconfirmed = c.unconfirmed()
 	}
-	unconfirmed := c.unconfirmed()
 	c.stop()
 	err := errors.Join(c.dog.Close(ctx), c.inbox.Close(ctx))
 	if len(unconfirmed) > 0 {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdfast-go/holdfast"
 	"github.com/holdfast-go/holdfast/internal/contract"
+	"github.com/holdfast-go/holdfast/lua"
 	"github.com/holdfast-go/holdfast/mutex"
 )
 
@@ -19,6 +20,12 @@ var kind = contract.Kind{
 	New: func(c *holdfast.Client, name string, opts ...holdfast.Option) holdfast.Locker {
 		return mutex.New(c, name, opts...)
 	},
+	Scripts: contract.Scripts{Acquire: lua.MutexAcquire, Release: lua.MutexRelease, Renew: lua.MutexRenew},
+}
+
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	contract.RunFaults(t, kind)
 }
 
 func TestContract(t *testing.T) {

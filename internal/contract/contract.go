@@ -21,8 +21,9 @@ type Maker func(c *holdfast.Client, name string, opts ...holdfast.Option) holdfa
 
 // Kind is a lock under test.
 type Kind struct {
-	Name string // part of its keys
-	New  Maker
+	Name    string // part of its keys
+	New     Maker
+	Scripts Scripts
 }
 
 // Env is one backend for one test.
@@ -44,10 +45,14 @@ func Backends(t *testing.T, k Kind, f func(t *testing.T, e *Env)) {
 		t.Cleanup(func() { _ = rdb.Close() })
 		f(t, &Env{Kind: k, Addr: s.Addr(), Embedded: true, Redis: rdb})
 	})
-	t.Run("redis", func(t *testing.T) {
-		s := testredis.Start(t)
-		f(t, &Env{Kind: k, Addr: s.Addr(), Redis: s.Client(t), Real: s})
-	})
+	t.Run("redis", func(t *testing.T) { Real(t, k, f) })
+}
+
+// Real runs f on a redis-server of its own.
+func Real(t *testing.T, k Kind, f func(t *testing.T, e *Env)) {
+	t.Helper()
+	s := testredis.Start(t)
+	f(t, &Env{Kind: k, Addr: s.Addr(), Redis: s.Client(t), Real: s})
 }
 
 // Client is a new client, as of a process of its own.
