@@ -84,8 +84,9 @@ func (k *Core) check(ctx context.Context) error {
 		return k.err
 	case ctx == nil:
 		return invalid("%s %q: the context is nil", k.kind.Name, k.name)
-	case ctx.Err() != nil:
-		return fmt.Errorf("holdfast: %q not tried: %w", k.name, causeOf(ctx))
+	}
+	if end := endOf(ctx); end != nil {
+		return fmt.Errorf("holdfast: %q not tried: %w", k.name, end)
 	}
 	return k.checkCarried(ctx)
 }
@@ -127,7 +128,7 @@ func (k *Core) TryLock(ctx context.Context) (*Lease, error) {
 			// earlier copy was lost on its way.
 			h.leave()
 			return nil, k.held(a, 0)
-		case lua.FailureOf(err) == lua.Unknown && !isTimeout(err) && ctx.Err() == nil && try < tryAttempts:
+		case lua.FailureOf(err) == lua.Unknown && !isTimeout(err) && endOf(ctx) == nil && try < tryAttempts:
 			continue // the same id again: if the lost copy was done, it is ours
 		}
 		h.leave()
@@ -241,8 +242,8 @@ func (k *Core) stopped(ctx context.Context, t *lane.Ticket, failure error) error
 		e = k.held(n.answer, time.Since(n.at))
 	}
 	var err error = e
-	if ctx.Err() != nil {
-		err = fmt.Errorf("%w: %w", e, causeOf(ctx))
+	if end := endOf(ctx); end != nil {
+		err = fmt.Errorf("%w: %w", e, end)
 	}
 	if failure != nil {
 		err = fmt.Errorf("%w: %w", err, failure)
@@ -252,18 +253,24 @@ func (k *Core) stopped(ctx context.Context, t *lane.Ticket, failure error) error
 
 // failed makes the error of an attempt that Redis did not answer as it should.
 func (k *Core) failed(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return fmt.Errorf("holdfast: %q not acquired: %w: %w", k.name, causeOf(ctx), err)
+	if end := endOf(ctx); end != nil {
+		return fmt.Errorf("holdfast: %q not acquired: %w: %w", k.name, end, err)
 	}
 	return fmt.Errorf("holdfast: %q not acquired: %w", k.name, err)
 }
 
-// causeOf is ctx.Err(), and beside it the cause if the caller gave one.
-func causeOf(ctx context.Context) error {
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, ctx.Err()) {
-		return fmt.Errorf("%w: %w", ctx.Err(), cause)
+// endOf is ctx.Err(), and beside it the cause if the caller gave one; nil while
+// ctx lasts. go-redis puts a context's deadline on the connection, whose timer
+// can be the earlier of the two: a deadline that has passed counts.
+func endOf(ctx context.Context) error {
+	err := ctx.Err()
+	if deadline, ok := ctx.Deadline(); err == nil && ok && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
 	}
-	return ctx.Err()
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, err) {
+		return fmt.Errorf("%w: %w", err, cause)
+	}
+	return err
 }
 
 func isTimeout(err error) bool {

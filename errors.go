@@ -33,13 +33,14 @@ type HeldError struct {
 
 func (e *HeldError) Error() string {
 	text := fmt.Sprintf("holdfast: %q not acquired", e.Name)
+	left := e.Remaining.Round(time.Millisecond)
 	switch {
 	case e.Holder != "" && e.Remaining > 0:
-		text += fmt.Sprintf(": held by %s for %v more", e.Holder, e.Remaining)
+		text += fmt.Sprintf(": held by %s for %v more", e.Holder, left)
 	case e.Holder != "":
 		text += ": held by " + e.Holder
 	case e.Remaining > 0:
-		text += fmt.Sprintf(": held by another library's client for %v more", e.Remaining)
+		text += fmt.Sprintf(": held by another library's client for %v more", left)
 	}
 	if e.Waiters > 0 {
 		text += fmt.Sprintf(", %d waiting", e.Waiters)

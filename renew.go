@@ -121,8 +121,8 @@ func (h *hold) renewNow(ctx context.Context) error {
 	if limit := h.core.set.maxHold; limit > 0 && time.Since(h.acquired) > limit {
 		return invalid("Renew of %q: WithMaxHold(%v) is over", h.core.name, limit)
 	}
-	if ctx.Err() != nil {
-		return fmt.Errorf("holdfast: renewal of %q not sent: %w", h.core.name, causeOf(ctx))
+	if end := endOf(ctx); end != nil {
+		return fmt.Errorf("holdfast: renewal of %q not sent: %w", h.core.name, end)
 	}
 	sent := time.Now()
 	call := h.renewCall()
@@ -131,8 +131,8 @@ func (h *hold) renewNow(ctx context.Context) error {
 	if err == nil || errors.Is(err, ErrLost) || errors.Is(err, ErrReleased) {
 		return err
 	}
-	if ctx.Err() != nil {
-		return fmt.Errorf("holdfast: renewal of %q: unknown: %w: %w", h.core.name, causeOf(ctx), err)
+	if end := endOf(ctx); end != nil {
+		return fmt.Errorf("holdfast: renewal of %q: unknown: %w: %w", h.core.name, end, err)
 	}
 	return fmt.Errorf("holdfast: renewal of %q: unknown: %w", h.core.name, err)
 }

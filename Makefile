@@ -1,0 +1,44 @@
+# Everything that the project does, on a machine that has Go.
+
+GOLANGCI = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
+GOVULN   = go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+# The server that the tests start; another Redis or Valkey may be named.
+HOLDFAST_TEST_SERVER ?= redis-server
+export HOLDFAST_TEST_SERVER
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+.PHONY: test
+test: redis ## every test with -race; installs redis-server if it is missing
+	go test -race -shuffle=on -timeout 15m ./...
+
+.PHONY: long
+long: redis ## the tests at their full length, and every fuzz target for a minute
+	HOLDFAST_LONG=1 go test -race -timeout 60m ./...
+	@for p in lua internal/keys; do \
+	  for f in $$(grep -ho 'func Fuzz[A-Za-z]*' $$p/*_test.go | sed 's/func //'); do \
+	    go test ./$$p -run '^$$' -fuzz "^$$f\$$" -fuzztime 60s || exit 1; \
+	  done; \
+	done
+
+.PHONY: redis
+redis: # what the tests need, from the system's package manager
+	@command -v $(HOLDFAST_TEST_SERVER) >/dev/null || sh internal/testredis/install.sh
+
+.PHONY: lint
+lint: ## formatting, vet, golangci-lint, tidiness
+	$(GOLANGCI) run ./...
+	$(GOLANGCI) fmt --diff ./...
+	go vet ./...
+	go mod tidy -diff
+
+.PHONY: vuln
+vuln: ## known vulnerabilities; needs the network
+	$(GOVULN) ./...
+
+.PHONY: quickstart
+quickstart: ## the main job on an embedded Redis
+	go run ./examples/quickstart
