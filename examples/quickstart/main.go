@@ -161,7 +161,7 @@ func whoHolds(ctx context.Context, rdb *redis.Client) error {
 	_, err = report.TryLock(ctx)
 	var held *holdfast.HeldError
 	if !errors.As(err, &held) || held.Holder != "alice" {
-		return fmt.Errorf("TryLock of Alice's lock: %w", err)
+		return fmt.Errorf("the TryLock of Alice's lock: %w", err)
 	}
 	fmt.Printf("Bob's TryLock: %v\n", err)
 
@@ -169,7 +169,7 @@ func whoHolds(ctx context.Context, rdb *redis.Client) error {
 	defer cancel()
 	_, err = report.Lock(soon)
 	if !errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("Lock past its deadline: %w", err)
+		return fmt.Errorf("the Lock past its deadline: %w", err)
 	}
 	fmt.Printf("Bob's Lock, 200 ms later: %v\n", err)
 	return lease.Release(ctx)
@@ -184,15 +184,15 @@ func loseALease(ctx context.Context, rdb *redis.Client) error {
 	}
 	defer func() { _ = client.Close(ctx) }() // holds nothing any more
 	err = mutex.New(client, "quickstart:job").Do(ctx, func(ctx context.Context) error {
-		if err := rdb.Del(ctx, "holdfast:mutex:quickstart:job").Err(); err != nil {
-			return err
+		if failed := rdb.Del(ctx, "holdfast:mutex:quickstart:job").Err(); failed != nil {
+			return failed
 		}
 		<-ctx.Done() // the context of the work ends with the lease
 		fmt.Printf("\nThe work is told: %v\n", context.Cause(ctx))
 		return nil
 	})
 	if !errors.Is(err, holdfast.ErrLost) {
-		return fmt.Errorf("Do did not report the loss: %w", err)
+		return fmt.Errorf("the Do did not report the loss: %w", err)
 	}
 	fmt.Printf("Do returns:       %v\n", err)
 	return nil

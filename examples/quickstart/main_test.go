@@ -1,4 +1,4 @@
-package main //nolint:testpackage // a program has no outside
+package main
 
 import (
 	"testing"
