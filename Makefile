@@ -14,6 +14,7 @@ help: ## this list
 .PHONY: test
 test: redis ## every test with -race; installs redis-server if it is missing
 	go test -race -shuffle=on -timeout 15m ./...
+	cd bench && go test -race ./...
 
 .PHONY: long
 long: redis ## the tests at their full length, and every fuzz target for a minute

@@ -29,7 +29,8 @@ end
 
 -- token_of is the fencing token in a lock's value; nil if the value is not ours.
 local function token_of(value)
-  return value and tonumber(string.match(value, '^%S+ (%d+) %d+ %S+ '))
+  local token = value and string.match(value, '^%S+ (%d+) %d+ %S+ ')
+  return token and tonumber(token)
 end
 
 -- take makes id the holder. known is the highest token known to be given.

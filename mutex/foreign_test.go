@@ -1,0 +1,54 @@
+package mutex_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast"
+	"github.com/holdfast-go/holdfast/internal/contract"
+	"github.com/holdfast-go/holdfast/mutex"
+)
+
+// TestForeignHolder: another library's "SET name value NX PX ttl" is a lock,
+// whoever waits for it polls, and a key without TTL has no end to report.
+func TestForeignHolder(t *testing.T) {
+	t.Parallel()
+	contract.Backends(t, kind, func(t *testing.T, e *contract.Env) {
+		ctx := t.Context()
+		m := mutex.New(e.Client(t, holdfast.WithPrefix("")), "shared")
+		var held *holdfast.HeldError
+
+		e.Redis.Set(ctx, "shared", "somebody", 20*time.Second)
+		if _, err := m.TryLock(ctx); !errors.As(err, &held) || held.Holder != "" || held.Remaining < 10*time.Second {
+			t.Errorf("TryLock: %v", err)
+		}
+		waiting := contract.Go(ctx, m)
+		probe := mutex.New(e.Client(t, holdfast.WithPrefix("")), "shared")
+		e.AwaitWaiters(t, probe, 1)
+		e.Redis.Del(ctx, "shared") // how the other library releases: it wakes nobody
+		released := time.Now()
+		r := contract.Get(t, waiting)
+		if r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		if d := time.Since(released); d > 5*time.Second {
+			t.Errorf("the waiter ran after %v", d)
+		}
+		if ok, err := e.Redis.SetNX(ctx, "shared", "somebody", time.Second).Result(); ok || err != nil {
+			t.Errorf("another library locked what Holdfast holds: %v, %v", ok, err)
+		}
+		contract.Release(t, r.Lease)
+
+		e.Redis.Set(ctx, "shared", "for ever", 0)
+		if _, err := m.TryLock(ctx); !errors.As(err, &held) || held.Remaining != 0 {
+			t.Errorf("TryLock of a key without TTL: %v", err)
+		}
+		short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+		defer cancel()
+		if _, err := m.Lock(short); !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &held) {
+			t.Errorf("Lock of a key without TTL: %v", err)
+		}
+	})
+}
