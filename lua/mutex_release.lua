@@ -8,19 +8,18 @@
 -- Reply  0 nothing was held under id, nobody holds the lock
 --        1 released      2 nothing was held under id, somebody else holds it
 --        + 4 more places to look at: call pump   + 8 PUBLISH was refused
-
--- include queue
-
 local id, request = ARGV[1], ARGV[2]
-local value = redis.call('GET', lock)
-local mine = holds(value, id)
-local head = redis.call('ZRANGE', queue, 1, '+inf', 'BYSCORE', 'LIMIT', 0, 1)[1]
-if mine and not head and ARGV[3] == '0' and ARGV[4] == '0' then
-  redis.call('DEL', lock)
+local value = redis.call('GET', KEYS[1])
+local mine = value and string.sub(value, 1, #id + 1) == id .. ' '
+if mine and ARGV[3] == '0' and ARGV[4] == '0' and redis.call('EXISTS', KEYS[2]) == 0 then
+  redis.call('DEL', KEYS[1]) -- nobody waits
   return 1
 end
 
+-- include queue
+
 local now = micros()
+local head = redis.call('ZRANGE', queue, 1, '+inf', 'BYSCORE', 'LIMIT', 0, 1)[1]
 local known = token_of(value) or tonumber(redis.call('GET', last) or 0)
 local expires = redis.call('PTTL', queue)
 local state, flags = value and 2 or 0, 0
