@@ -22,11 +22,21 @@ type leaseKey struct{}
 // lease is over, with the lease's Err as its cause. Its own Err compares the
 // clock, as the lease's does, so it is right even just after the process was
 // paused. It starts no goroutine of its own and holds nothing once parent or
-// the lease is over. It keeps the lease reachable.
+// the lease is over. While it, or a context derived from it, is in use, the
+// lease counts as reachable. A nil parent gives a context that is over, with a
+// cause that Is [ErrInvalid].
 func (l *Lease) Context(parent context.Context) context.Context {
+	wrong := parent == nil
+	if wrong {
+		parent = context.Background() //nolint:forbidigo // to say what is wrong by
+	}
 	inner, cancel := context.WithCancelCause(parent)
 	lc := &leaseContext{Context: inner, lease: l}
-	if l.zero() {
+	switch {
+	case wrong:
+		cancel(invalid("Context of %q: the parent is nil", l.Name()))
+		return lc
+	case l.zero():
 		cancel(l.Err())
 		return lc
 	}
@@ -83,6 +93,9 @@ func carried(ctx context.Context) *leaseContext {
 // FromContext returns the innermost lease that ctx came from, by Lease.Context
 // or Do. The lease may be over.
 func FromContext(ctx context.Context) (*Lease, bool) {
+	if ctx == nil {
+		return nil, false
+	}
 	lc := carried(ctx)
 	if lc == nil {
 		return nil, false

@@ -95,6 +95,9 @@ func (k *Core) check(ctx context.Context) error {
 // itself.
 func (k *Core) checkCarried(ctx context.Context) error {
 	for lc := carried(ctx); lc != nil; lc = carried(lc.Context) {
+		if lc.lease.zero() {
+			continue
+		}
 		h := lc.lease.h
 		if h.client == k.client && h.core.keys.Lock == k.keys.Lock && h.check() == nil {
 			return invalid("%s %q: the context carries its lease %s: it would wait for itself", k.kind.Name, k.name, h.id)
@@ -171,8 +174,12 @@ func (k *Core) Lock(ctx context.Context) (*Lease, error) {
 		err := h.seek(wait, ticket)
 		switch {
 		case err == nil && wait.Err() == nil:
-			return k.granted(ctx, h)
-		case errors.Is(err, errPlaceLost):
+			lease, late := k.granted(ctx, h)
+			if errors.Is(late, errTooLate) {
+				continue // its time ran out before anybody could use it
+			}
+			return lease, late
+		case errors.Is(err, errPlaceLost) && wait.Err() == nil:
 			h.leave()
 			continue
 		}
@@ -220,8 +227,9 @@ func (k *Core) acquireCall(id string, mode, liveness any) *lua.Call {
 
 // news is the lock's last word on who is in the way, for those who stop waiting.
 type news struct {
-	answer lua.Acquired
-	at     time.Time
+	answer  lua.Acquired
+	at      time.Time // of the answer; zero: none came
+	failure error     // of Redis, in its place
 }
 
 // held makes the error of a lock that somebody else has.
@@ -238,8 +246,10 @@ func (k *Core) held(a lua.Acquired, age time.Duration) *HeldError {
 // the reason.
 func (k *Core) stopped(ctx context.Context, t *lane.Ticket, failure error) error {
 	e := &HeldError{Name: k.name}
-	if n, ok := t.News().(news); ok {
+	if n, ok := t.News().(news); ok && !n.at.IsZero() {
 		e = k.held(n.answer, time.Since(n.at))
+	} else if failure == nil {
+		failure = n.failure // the front could not ask, either
 	}
 	var err error = e
 	if end := endOf(ctx); end != nil {
@@ -264,8 +274,11 @@ func (k *Core) failed(ctx context.Context, err error) error {
 // can be the earlier of the two: a deadline that has passed counts.
 func endOf(ctx context.Context) error {
 	err := ctx.Err()
-	if deadline, ok := ctx.Deadline(); err == nil && ok && !time.Now().Before(deadline) {
-		return context.DeadlineExceeded
+	if err == nil {
+		if deadline, ok := ctx.Deadline(); !ok || time.Now().Before(deadline) {
+			return nil
+		}
+		err = context.DeadlineExceeded
 	}
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, err) {
 		return fmt.Errorf("%w: %w", err, cause)

@@ -28,13 +28,16 @@ func (k *Core) Do(ctx context.Context, fn func(context.Context) error) (err erro
 // logged: the work was done under the lock, and the lock frees itself.
 func (k *Core) conclude(lease *Lease, released, worked error) error {
 	var lost *LostError
+	if errors.Is(released, ErrReleased) {
+		released = lease.h.found() // fn released early
+	}
 	switch {
 	case errors.As(released, &lost):
 		e := *lost
 		e.Err = both(lost.Err, worked)
 		return &e
 	case released != nil && !errors.Is(released, ErrReleased):
-		k.client.defaults.log.Warn("holdfast: release not answered",
+		k.client.reports.Warn("holdfast: release not answered",
 			"name", k.name, "id", lease.ID(), "error", released)
 	}
 	return worked

@@ -57,16 +57,18 @@ type hold struct {
 	answered   bool      // an acquire of this id was answered
 	unanswered bool      // a first acquire was not: a late copy of it may be under way
 	again      bool      // poll as soon as the call under way is answered
-	flying     bool      // a call of the watchdog is under way
+	polling    bool      // a poll of the watchdog is under way
 	stopped    error     // why waiting makes no sense any more
 	failure    error     // the last failure of Redis
 	news       news
-	pace       pace
+	interval   time.Duration // until the poll after the next one
+	pace       pace          // of the waiting goroutine alone
 
 	// While held.
 	token    int64
 	acquired time.Time // when this process knew
 	deadline time.Time // held at least until then
+	renewing bool      // a renewal of the watchdog is under way
 
 	// From then on.
 	leased   bool          // a Lease was returned for it
@@ -77,8 +79,9 @@ type hold struct {
 	// When over.
 	err      error     // why
 	ended    time.Time // when
-	leaving  bool      // a release of the watchdog is under way
+	leaving  bool      // a release is under way, by its caller or the watchdog
 	reported bool      // the loss was logged
+	verdict  error     // of Release, if it was that the lease had been lost
 	retries  int
 }
 
@@ -101,7 +104,11 @@ func (h *hold) ask(ctx context.Context, mode any) (lua.Acquired, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err != nil {
-		h.failure = err
+		// What Redis said is kept, rather than that the caller's time ran out.
+		if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) &&
+			(endOf(ctx) == nil || h.failure == nil) {
+			h.failure = err
+		}
 		if lua.FailureOf(err) == lua.Unknown {
 			h.unanswered, h.trace = true, true
 		}
@@ -113,7 +120,7 @@ func (h *hold) ask(ctx context.Context, mode any) (lua.Acquired, error) {
 		return a, errTooLate
 	}
 	if h.state == waiting && a.Status == lua.Busy && mode == modeLock {
-		h.notYet(a, now, h.pace.last)
+		h.notYet(a, now, h.interval)
 	}
 	return a, nil
 }
@@ -162,8 +169,8 @@ func (h *hold) woken(w lua.WakeUp) {
 	case held:
 		// A poll was answered "yours" before the wake-up came.
 	case over:
-		// Granted to one who left: its leave is on its way, but send it again,
-		// in case the first one was lost.
+		// Granted to one who left: its leave is on its way; unless it is, send
+		// it now rather than after its pause.
 		h.client.dog.Schedule(&h.entry, time.Now())
 	}
 }
@@ -180,7 +187,7 @@ func (h *hold) pollSoon(d time.Duration) {
 // pollNow polls after d, or after the call under way: a poll that overtook the
 // first acquire would find no place. With h.mu.
 func (h *hold) pollNow(d time.Duration) {
-	if !h.answered || h.flying {
+	if !h.answered || h.polling {
 		h.again = true
 		return
 	}
@@ -214,12 +221,12 @@ func (h *hold) Tick(now time.Time) (watchdog.Send, bool) {
 			defer h.mu.Unlock()
 			return h.renew(now)
 		}
-		finish := h.lose(h.timeoutReason())
+		finish := h.finish(h.timeoutReason())
 		h.mu.Unlock()
 		finish()
 		h.mu.Lock()
 	case over:
 	}
 	defer h.mu.Unlock()
-	return h.releaseAgain(now)
+	return h.releaseAgain()
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/holdfast-go/holdfast/internal/inbox"
 	"github.com/holdfast-go/holdfast/internal/keys"
 	"github.com/holdfast-go/holdfast/internal/lane"
+	"github.com/holdfast-go/holdfast/internal/report"
 	"github.com/holdfast-go/holdfast/lua"
 	"github.com/holdfast-go/holdfast/watchdog"
 )
@@ -29,6 +30,7 @@ type Client struct {
 	started  time.Time
 	inbox    *inbox.Inbox
 	dog      *watchdog.Watchdog
+	reports  *report.Reporter
 	ended    context.Context    //nolint:containedctx // the client's own: ends with background work
 	stop     context.CancelFunc // ends it
 
@@ -70,6 +72,7 @@ func New(rdb redis.UniversalClient, opts ...Option) (*Client, error) {
 		id:       uuid.NewString(),
 		defaults: s,
 		started:  time.Now(),
+		reports:  report.New(s.log),
 		ended:    ctx,
 		stop:     stop,
 		closing:  make(chan struct{}),
@@ -82,7 +85,9 @@ func New(rdb redis.UniversalClient, opts ...Option) (*Client, error) {
 		Channel:    keys.Inbox(c.id),
 		Message:    c.woken,
 		Subscribed: c.subscribed,
-		Log:        s.log,
+		Refused: func(err error) {
+			c.reports.Warn("holdfast: Redis refuses SUBSCRIBE: waiters are not woken and poll instead", "error", err)
+		},
 	})
 	return c, nil
 }
@@ -99,6 +104,9 @@ func (c *Client) Close(ctx context.Context) error {
 	if c == nil || c.rdb == nil {
 		return invalid("Close of a nil or zero Client")
 	}
+	if ctx == nil {
+		return invalid("Close: the context is nil")
+	}
 	for _, h := range c.shut() {
 		h.close()
 	}
@@ -110,7 +118,7 @@ func (c *Client) Close(ctx context.Context) error {
 		unconfirmed = c.unconfirmed()
 	}
 	c.stop()
-	err := errors.Join(c.dog.Close(ctx), c.inbox.Close(ctx))
+	err := errors.Join(c.dog.Close(ctx), c.inbox.Close(ctx), c.reports.Close(ctx))
 	if len(unconfirmed) > 0 {
 		return fmt.Errorf("holdfast: close: not confirmed by Redis: %s: %w", strings.Join(unconfirmed, ", "), ctx.Err())
 	}
@@ -183,7 +191,7 @@ func (c *Client) end() {
 // register enters a new acquisition before anything is sent for it: its
 // wake-up can overtake the reply to its own acquire.
 func (c *Client) register(k *Core) *hold {
-	h := &hold{client: c, core: k, pace: k.newPace()}
+	h := &hold{client: c, core: k, interval: k.interval, pace: k.newPace()}
 	h.entry.Task = h
 	c.mu.Lock()
 	c.next++
@@ -217,10 +225,15 @@ func (c *Client) woken(payload string) {
 	c.mu.Lock()
 	h := c.holds[number]
 	c.mu.Unlock()
-	// An id that is not there was released or left, and Redis confirmed it:
-	// nothing is held under it. One whose leave is still unanswered is there.
-	if h != nil {
-		h.woken(w)
+	// An id that is not there was released or left, and Redis confirmed it, or
+	// its TTL is over: nothing is held under it. One whose leave is still
+	// unanswered is there.
+	if h == nil {
+		return
+	}
+	h.woken(w)
+	if w.More {
+		c.pumpLater(h.core)
 	}
 }
 
@@ -245,7 +258,7 @@ func (c *Client) subscribed() {
 // muted reports, once, that wake-ups cannot be published.
 func (c *Client) muted() {
 	c.mute.Do(func() {
-		c.defaults.log.Warn("holdfast: Redis refuses PUBLISH to this user: waiters are not woken and poll instead",
+		c.reports.Warn("holdfast: Redis refuses PUBLISH to this user: waiters are not woken and poll instead",
 			"channels", keys.Inbox("*"))
 	})
 }

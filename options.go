@@ -131,8 +131,9 @@ func WithMinHold(d time.Duration) Option {
 // WithBackOff sets how often a waiter asks again although nobody woke it: a
 // safety net, since the release of a lock wakes the next waiter itself. f makes
 // a fresh BackOff for each wait. An interval is at least 5 ms and at most a
-// third of the TTL; when the BackOff stops, the last interval stays. Defaults to
-// an exponential one that begins around half a second.
+// third of the TTL; when the BackOff stops, the last interval stays. f and its
+// BackOff are called by New of the lock and by the goroutine that waits. Defaults
+// to an exponential one that begins around half a second.
 func WithBackOff(f func() BackOff) Option {
 	return func(b *builder) {
 		if f == nil {
@@ -173,9 +174,10 @@ func WithHolder(s string) Option {
 }
 
 // WithLogger sets where the client reports what no call returns: a lease that
-// was lost, leaked or released without an answer. Records are written by
-// background goroutines, never by the one that ends leases. For New only.
-// Defaults to silence.
+// was lost, leaked or released without an answer. Records are written by a
+// goroutine of their own: a handler that blocks holds up nothing but later
+// records, of which those beyond 256 are dropped. For New only. Defaults to
+// silence.
 func WithLogger(l *slog.Logger) Option {
 	return func(b *builder) {
 		if l == nil {

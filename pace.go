@@ -12,11 +12,11 @@ const (
 	expirySlack   = 2 * time.Millisecond   // polled this long after a lease's end: Redis rounds
 
 	releaseWait  = 2 * time.Second       // how long Release waits
+	attemptWait  = releaseWait / 4       // of it, for one send: another connection may answer
 	releaseRetry = 5 * time.Millisecond  // between its first and second send; doubles
 	firstRetry   = 10 * time.Millisecond // between first acquires that failed; doubles
 	lastRetry    = time.Second           // up to here
-	pollLimit    = 3 * time.Second       // how long a poll may take at most
-	pollFloor    = 50 * time.Millisecond // and at least
+	pollFloor    = 50 * time.Millisecond // how long a poll may take at least
 	tombstone    = 60 * time.Second      // beyond the TTL
 	tryAttempts  = 3                     // of TryLock, when connections break
 

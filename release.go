@@ -11,17 +11,6 @@ import (
 	"github.com/holdfast-go/holdfast/watchdog"
 )
 
-// detached carries a context's values but not its end, and has a deadline of
-// its own without a timer: go-redis puts it on the connection.
-type detached struct {
-	context.Context //nolint:containedctx // it is a context
-	deadline        time.Time
-}
-
-func (d detached) Deadline() (time.Time, bool) { return d.deadline, true }
-func (d detached) Done() <-chan struct{}       { return nil }
-func (d detached) Err() error                  { return nil }
-
 // finish ends the hold for its holder: from here on Err says so, Done is
 // closed, contexts are cancelled once the returned function was called, without
 // h.mu. Nothing was sent yet. With h.mu.
@@ -40,9 +29,6 @@ func (h *hold) finish(err error) func() {
 	}
 }
 
-// lose is finish for a lease that was lost. With h.mu.
-func (h *hold) lose(why *LostError) func() { return h.finish(why) }
-
 // check is Lease.Err: it compares the clock, so that it is right even before
 // any timer of this process ran.
 func (h *hold) check() error {
@@ -56,7 +42,7 @@ func (h *hold) check() error {
 		return nil
 	}
 	why := h.timeoutReason()
-	finish := h.lose(why)
+	finish := h.finish(why)
 	h.mu.Unlock()
 	finish()
 	h.startRelease()
@@ -77,26 +63,36 @@ func (h *hold) release(ctx context.Context) error {
 		return h.err
 	}
 	finish := h.finish(ErrReleased)
-	inTime := h.ended.Before(h.deadline)
+	h.leaving = true // this goroutine sends it, and the watchdog must not
 	h.mu.Unlock()
 	finish()
 	h.client.dog.Cancel(&h.entry)
-	return h.sendRelease(ctx, inTime)
+	err := h.sendRelease(ctx)
+	if errors.Is(err, ErrLost) {
+		h.mu.Lock()
+		h.verdict = err
+		h.mu.Unlock()
+	}
+	return err
+}
+
+// found is what the first Release found, if that the lease was lost.
+func (h *hold) found() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.verdict
 }
 
 // sendRelease sends the release until it is answered, for two seconds at most,
 // then hands it to the watchdog.
-func (h *hold) sendRelease(ctx context.Context, inTime bool) error {
-	limit := h.ended.Add(releaseWait)
-	ctx = detached{ctx, limit}
+func (h *hold) sendRelease(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
 	doubt := false // an earlier copy may have been done
 	for pause := releaseRetry; ; pause *= 2 {
-		call := h.releaseCall()
-		_ = call.Do(ctx, h.client.rdb) // the error is in the call
-		r, err := call.Released()
+		r, err := h.attempt(ctx, h.releaseCall())
 		if err == nil {
 			h.confirmed(r)
-			return h.verdict(r, doubt && inTime)
+			return h.judge(r, doubt)
 		}
 		failure := lua.FailureOf(err)
 		if failure == lua.Lasting {
@@ -104,7 +100,7 @@ func (h *hold) sendRelease(ctx context.Context, inTime bool) error {
 			return fmt.Errorf("holdfast: release of %q refused: %w", h.core.name, err)
 		}
 		doubt = doubt || failure == lua.Unknown
-		if time.Now().Add(pause).Before(limit) {
+		if time.Since(h.ended)+pause < releaseWait-2*attemptWait {
 			timer := time.NewTimer(pause)
 			<-timer.C
 			continue
@@ -112,28 +108,44 @@ func (h *hold) sendRelease(ctx context.Context, inTime bool) error {
 		if failure == lua.Passing && h.drop(ctx) {
 			return nil
 		}
+		h.mu.Lock()
+		h.leaving = false
+		h.mu.Unlock()
 		h.startRelease()
 		return fmt.Errorf("holdfast: release of %q: unknown: %w", h.core.name, err)
 	}
 }
 
-// verdict is what Release returns for an answer. Redis cannot say whether an
+// attempt sends a call once. It takes a part of the time only: where one
+// connection hangs, another may answer.
+func (h *hold) attempt(ctx context.Context, call *lua.Call) (lua.Released, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptWait)
+	defer cancel()
+	_ = call.Do(ctx, h.client.rdb) // the error is in the call
+	return call.Released()
+}
+
+// judge is what Release returns for an answer. Redis cannot say whether an
 // earlier copy, whose answer was lost, did it: "not held" then counts as
 // released if the lease was not over when the first copy was sent.
-func (h *hold) verdict(r lua.Released, ours bool) error {
-	if r.Held || ours {
+func (h *hold) judge(r lua.Released, doubt bool) error {
+	if r.Held || doubt && h.ended.Before(h.deadline) {
 		return nil
 	}
 	return h.goneReason(r)
 }
 
 // drop deletes the lock with a script of one key, which also runs where one of
-// three keys does not: in a cluster slot that migrates.
+// three keys does not: in a cluster slot that migrates. It knows neither a
+// minimum hold nor tombstones; where those are due, the watchdog goes on.
 func (h *hold) drop(ctx context.Context) bool {
-	ctx = detached{ctx, time.Now().Add(releaseWait / 4)}
-	call := lua.NewCall(h.core.kind.Drop, h.core.oneKey, h.id)
-	_ = call.Do(ctx, h.client.rdb) // the error is in the call
-	r, err := call.Released()
+	h.mu.Lock()
+	plain := !h.unanswered && h.rest() == 0
+	h.mu.Unlock()
+	if !plain {
+		return false
+	}
+	r, err := h.attempt(ctx, lua.NewCall(h.core.kind.Drop, h.core.oneKey, h.id))
 	if err != nil || !r.Held {
 		return false
 	}
@@ -194,7 +206,7 @@ func (h *hold) abandon() {
 }
 
 // releaseAgain is a release for the watchdog to send. With h.mu.
-func (h *hold) releaseAgain(time.Time) (watchdog.Send, bool) {
+func (h *hold) releaseAgain() (watchdog.Send, bool) {
 	if h.leaving {
 		return watchdog.Send{}, false
 	}
@@ -224,21 +236,20 @@ func (h *hold) left(call *lua.Call) {
 	h.mu.Unlock()
 	if givenUp || lua.FailureOf(err) == lua.Lasting {
 		h.client.forget(h)
-		h.client.defaults.log.Warn("holdfast: release not confirmed",
+		h.client.reports.Warn("holdfast: release not confirmed",
 			"name", h.core.name, "id", h.id, "error", err)
 		return
 	}
 	h.client.dog.Schedule(&h.entry, time.Now().Add(wait))
 }
 
-// report logs, once and from a goroutine that may block, how a lease ended that
-// nobody released.
+// report logs, once, how a lease ended that nobody released.
 func (h *hold) report() {
 	h.mu.Lock()
 	first, err, leaked := !h.reported, h.err, h.leaked
 	h.reported = true
 	h.mu.Unlock()
-	log := h.client.defaults.log
+	log := h.client.reports
 	switch {
 	case !first:
 	case leaked:
@@ -271,10 +282,18 @@ func (h *hold) releaseCallLocked() *lua.Call {
 		// A copy of its first acquire may come later than this.
 		grave = strconv.FormatInt((h.core.set.ttl + tombstone).Milliseconds(), 10)
 	}
-	if d := h.core.set.minHold - time.Since(h.acquired); d > 0 && h.leased {
+	if d := h.rest(); d > 0 {
 		rest = strconv.FormatInt(int64((d+time.Millisecond-1)/time.Millisecond), 10)
 	}
 	return lua.NewCall(h.core.kind.Release, h.core.allKeys, h.id, request, grave, rest)
+}
+
+// rest is for how long the lock stays taken after its release. With h.mu.
+func (h *hold) rest() time.Duration {
+	if !h.leased {
+		return 0
+	}
+	return max(0, h.core.set.minHold-time.Since(h.acquired))
 }
 
 // pumpLater lets the watchdog run the grant loop on until it reaches its end.

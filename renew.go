@@ -41,10 +41,10 @@ func (h *hold) renewable(at time.Time) bool {
 // renew is a renewal for the watchdog to send. With h.mu.
 func (h *hold) renew(now time.Time) (watchdog.Send, bool) {
 	h.client.dog.Schedule(&h.entry, h.deadline) // watched while the call is under way
-	if h.flying || !h.renewable(now) {
+	if h.renewing || !h.renewable(now) {
 		return watchdog.Send{}, false
 	}
-	h.flying = true
+	h.renewing = true
 	return watchdog.Send{
 		Call:  h.renewCall(),
 		Limit: min(h.core.set.ttl/6, h.deadline.Sub(now)),
@@ -59,7 +59,7 @@ func (h *hold) renewCall() *lua.Call {
 // renewed takes in the answer of the watchdog's renewal.
 func (h *hold) renewed(call *lua.Call, sent time.Time) {
 	h.mu.Lock()
-	h.flying = false
+	h.renewing = false
 	h.mu.Unlock()
 	_ = h.extend(call, sent) // a failure is unknown: it is tried again inside the lease
 }
@@ -76,7 +76,7 @@ func (h *hold) extend(call *lua.Call, sent time.Time) error {
 			h.failure = err
 		}
 		why := h.timeoutReason()
-		finish := h.lose(why)
+		finish := h.finish(why)
 		h.mu.Unlock()
 		finish()
 		h.startRelease()
@@ -103,7 +103,7 @@ func (h *hold) extend(call *lua.Call, sent time.Time) error {
 		h.scheduleRenewal(sent)
 	default:
 		why := h.goneReason(r)
-		finish := h.lose(why)
+		finish := h.finish(why)
 		h.mu.Unlock()
 		finish()
 		h.startRelease()
@@ -140,7 +140,7 @@ func (h *hold) renewNow(ctx context.Context) error {
 // timeoutReason is why a lease ended by the clock. With h.mu.
 func (h *hold) timeoutReason() *LostError {
 	e := &LostError{Name: h.core.name, ID: h.id, Reason: LostExpired, Err: h.failure}
-	if h.flying && e.Err == nil {
+	if h.renewing && e.Err == nil {
 		e.Err = errUnanswered
 	}
 	if e.Err != nil {

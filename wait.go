@@ -28,9 +28,12 @@ func (h *hold) seek(ctx context.Context, t *lane.Ticket) error {
 		retry := time.NewTimer(pause)
 		if err == nil {
 			retry.Stop() // it has a place: from now on the watchdog polls
-			t.Tell(news{a, time.Now()})
+			t.Tell(news{answer: a, at: time.Now()})
 			h.client.inbox.Start()
-		} // else not applied, or unknown: the same id again is right in both cases
+		} else {
+			// Not applied, or unknown: the same id again is right in both cases.
+			t.Tell(news{failure: h.failed()})
+		}
 		done, err := h.await(ctx, t, retry.C)
 		retry.Stop()
 		if done {
@@ -50,6 +53,7 @@ func (h *hold) await(ctx context.Context, t *lane.Ticket, retry <-chan time.Time
 	ready := h.ready
 	h.mu.Unlock()
 	for {
+		h.setInterval(h.pace.next(h.core.set.backOff))
 		select {
 		case <-ready:
 		case <-retry:
@@ -71,21 +75,27 @@ func (h *hold) await(ctx context.Context, t *lane.Ticket, retry <-chan time.Time
 	}
 }
 
+// setInterval sets the pace of the polls to come. The BackOff is the user's code:
+// it runs on the goroutine that waits, never on the watchdog's.
+func (h *hold) setInterval(d time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.interval = d
+}
+
 // notYet takes in that somebody else is first, and schedules the next poll: by
 // the waiter's own pace, or when the holder's lease ends if this is the next in
 // line. With h.mu.
 func (h *hold) notYet(a lua.Acquired, sent time.Time, interval time.Duration) {
 	h.base = sent
 	h.seen = max(h.seen, a.Token)
-	h.news = news{a, time.Now()}
+	h.news = news{answer: a, at: time.Now()}
 	wait := interval
-	if a.Ahead == 0 {
-		if a.Foreign || !h.client.inbox.Live() {
-			wait = min(wait, foreignPoll) // nobody will wake it
-		}
-		if !a.Endless && !a.Free {
-			wait = min(wait, a.Remaining+expirySlack)
-		}
+	if !h.client.inbox.Live() || a.Foreign && a.Ahead == 0 {
+		wait = min(wait, foreignPoll) // nobody will wake it
+	}
+	if a.Ahead == 0 && !a.Endless && !a.Free {
+		wait = min(wait, a.Remaining+expirySlack)
 	}
 	if a.Free || h.again { // a script stopped at its bound, or something may have been missed
 		wait, h.again = 0, false
@@ -95,15 +105,16 @@ func (h *hold) notYet(a lua.Acquired, sent time.Time, interval time.Duration) {
 
 // poll asks how the place stands. With h.mu.
 func (h *hold) poll(now time.Time) (watchdog.Send, bool) {
-	if h.flying || !h.answered {
+	if h.polling || !h.answered {
 		return watchdog.Send{}, false
 	}
-	h.flying, h.again = true, false
+	h.polling, h.again = true, false
 	k := h.core
-	interval := h.pace.next(k.set.backOff)
+	interval := h.interval
 	return watchdog.Send{
-		Call:  k.acquireCall(h.id, modePoll, liveness(interval).Milliseconds()),
-		Limit: max(min(k.set.ttl/6, pollLimit), pollFloor),
+		Call: k.acquireCall(h.id, modePoll, liveness(interval).Milliseconds()),
+		// A poll that stalls must leave time for another within the liveness.
+		Limit: max(min(k.set.ttl/6, interval), pollFloor),
 		Done:  func(call *lua.Call) { h.polled(call, now, interval) },
 	}, true
 }
@@ -116,7 +127,7 @@ func (h *hold) polled(call *lua.Call, sent time.Time, interval time.Duration) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.flying = false
+	h.polling = false
 	if h.state != waiting {
 		return // granted by a wake-up, or left
 	}

@@ -44,7 +44,7 @@ local places = redis.call('ZCOUNT', queue, 1, '+inf')
 local left = redis.call('PTTL', lock)
 
 if marks[1] or mode == 'poll' and not marks[2] then
-  if not value then grant(now, known, id) end
+  if not value then grant(now, known, id) end -- what it leaves to do, the next acquire does
   return 0
 end
 
@@ -62,9 +62,7 @@ if mode ~= 'try' then
     local score = math.max(now, tonumber(tail[2] or 0) + 1)
     redis.call('ZADD', queue, text(score), place, alive, 'live ' .. id)
     if expires < keep then redis.call('PEXPIRE', queue, keep) end
-    if score % 64 == 0 then -- now and then: tombstones and marks that are over
-      redis.call('ZREMRANGEBYSCORE', queue, text(-math.floor(now / 1000)), '(0')
-    end
+    if score % 64 == 0 then reap(math.floor(now / 1000)) end -- now and then
     places = places + 1
   end
 end
@@ -79,5 +77,8 @@ if not value then
   end
   known = math.max(known, token)
   value, left = redis.call('GET', lock), redis.call('PTTL', lock)
+  places = redis.call('ZCOUNT', queue, 1, '+inf')
+  local score = redis.call('ZSCORE', queue, place)
+  ahead = redis.call('ZCOUNT', queue, 1, score and '(' .. score or '+inf')
 end
 return { known, left, ahead, places, flags, token_of(value) and 1 or 0, value }

@@ -28,9 +28,11 @@ local state, flags = value and 2 or 0, 0
 -- Before grant reads the queue, so that a leaver is not granted.
 redis.call('ZREM', queue, id .. ' ' .. request, 'live ' .. id)
 if ARGV[3] ~= '0' then
-  local ends = math.floor(now / 1000) + tonumber(ARGV[3])
-  redis.call('ZADD', queue, text(-ends), 'gone ' .. id)
-  if expires < tonumber(ARGV[3]) then redis.call('PEXPIRE', queue, ARGV[3]) end
+  local ms = math.floor(now / 1000)
+  redis.call('ZADD', queue, text(-(ms + tonumber(ARGV[3]))), 'gone ' .. id)
+  -- Set in any case: the ZREM may have emptied the queue, and its TTL with it.
+  redis.call('PEXPIRE', queue, text(math.max(expires, tonumber(ARGV[3]))))
+  reap(ms)
 end
 
 if mine then
@@ -50,5 +52,12 @@ if mine or not value then
   local holder, token
   holder, token, flags = grant(now, known, id)
   if mine and not holder then redis.call('DEL', lock) end
+elseif head == id .. ' ' .. request then
+  -- The next in line left: the one behind it must know when the lease ends.
+  head = redis.call('ZRANGE', queue, 1, '+inf', 'BYSCORE', 'LIMIT', 0, 1)[1]
+  if head then
+    local waiter, inbox = string.match(head, '^(%S+) %d+ (%S+)')
+    flags = wake(inbox, waiter, 0)
+  end
 end
 return state + flags

@@ -50,7 +50,7 @@ local function wake(inbox, id, token)
 end
 
 -- first_alive reads the queue up to its first live waiter, at most 128 places,
--- and changes nothing: every read of a script comes before its first write. One
+-- and changes nothing: what a script decides by is read before it writes. One
 -- read finds a live head; only behind a dead one is more read.
 local function first_alive(ms)
   local passed = {}
@@ -66,6 +66,12 @@ local function first_alive(ms)
     if #places < batch then return passed, nil, nil, 0 end
   end
   return passed, nil, nil, MORE
+end
+
+-- reap removes marks that are over, a bounded number of them.
+local function reap(ms)
+  local ended = redis.call('ZRANGE', queue, text(-ms), '(0', 'BYSCORE', 'LIMIT', 0, 128)
+  if #ended > 0 then redis.call('ZREM', queue, unpack(ended)) end
 end
 
 -- grant hands the free lock to the first live waiter, whoever it is, and wakes

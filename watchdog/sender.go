@@ -1,6 +1,7 @@
 package watchdog
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -81,7 +82,7 @@ func (s *sender) next() []Send {
 		}
 		return nil
 	}
-	least := slices.MinFunc(s.waiting, func(a, b Send) int { return int(a.Limit - b.Limit) }).Limit
+	least := slices.MinFunc(s.waiting, func(a, b Send) int { return cmp.Compare(a.Limit, b.Limit) }).Limit
 	var take, rest []Send
 	for _, x := range s.waiting {
 		if x.Limit <= 2*least && len(take) < batch {

@@ -114,13 +114,14 @@ func (w *Watchdog) Close(ctx context.Context) error {
 		close(w.stop)
 	}
 	w.mu.Unlock()
-	<-w.done // never blocked by I/O, so not bounded by ctx
-	select {
-	case <-w.sender.idle():
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	for _, ended := range []<-chan struct{}{w.done, w.sender.idle()} {
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
+	return nil
 }
 
 func (w *Watchdog) run() {

@@ -9,7 +9,6 @@ package inbox
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -40,7 +39,7 @@ type Config struct {
 	Channel    string
 	Message    func(payload string)
 	Subscribed func()
-	Log        *slog.Logger
+	Refused    func(error) // Redis refuses to let this user subscribe; called once in a row
 }
 
 // Inbox is a subscription that heals itself. Safe for concurrent use.
@@ -55,6 +54,7 @@ type Inbox struct {
 	started bool
 	closed  bool
 	pubsub  *redis.PubSub // the one in use, for Close to break
+	broken  chan struct{} // closed when Close has broken it; nil: there was none
 }
 
 // New makes an Inbox that does nothing yet.
@@ -91,7 +91,12 @@ func (b *Inbox) Close(ctx context.Context) error {
 			close(b.done)
 		} else if p := b.pubsub; p != nil {
 			// PubSub.Close can wait for the lock of a reconnect that hangs.
-			go func() { _ = p.Close() }() // what it says changes nothing here
+			broken := make(chan struct{})
+			b.broken = broken
+			go func() {
+				defer close(broken)
+				_ = p.Close() // what it says changes nothing here
+			}()
 		}
 	}
 	b.mu.Unlock()
@@ -111,13 +116,18 @@ func (b *Inbox) run() {
 		b.live.Store(false)
 		if isRefusal(err) && !refused {
 			refused = true
-			b.config.Log.Warn("holdfast: Redis refuses SUBSCRIBE: waiters are not woken and poll instead",
-				"channel", b.config.Channel, "error", err)
+			b.config.Refused(err)
 		}
 		wait := time.NewTimer(pause)
 		select {
 		case <-b.stop:
 			wait.Stop()
+			b.mu.Lock()
+			broken := b.broken // set together with stop
+			b.mu.Unlock()
+			if broken != nil {
+				<-broken
+			}
 			return
 		case <-wait.C:
 		}
