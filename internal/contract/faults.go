@@ -61,6 +61,16 @@ func RunFaults(t *testing.T, k Kind) {
 		{"WaitsThroughTrouble", waitsThroughTrouble},
 		{"WaitsThroughRestart", waitsThroughRestart},
 		{"CloseWithDeadRedis", closeWithDeadRedis},
+
+		{"PollUnderWayKeepsNoRenewalBack", pollUnderWay},
+		{"OneReleaseAtATime", oneRelease},
+		{"UserCodeThatBlocksHarmsNobody", userCodeBlocks},
+		{"FailureIsSaid", failureIsSaid},
+		{"MinHoldOverTrouble", minHoldOverTrouble},
+		{"NextIsTold", nextIsTold},
+		{"QueueEnds", queueEnds},
+		{"OneConnectionHangs", oneConnectionHangs},
+		{"OddContexts", oddContexts},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
