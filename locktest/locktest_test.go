@@ -60,7 +60,6 @@ func TestTTLsRunInRealTime(t *testing.T) {
 }
 
 func TestLose(t *testing.T) {
-	t.Parallel()
 	server := locktest.NewServer(t)
 	for name, opts := range map[string][]holdfast.Option{
 		"renewed":   nil,

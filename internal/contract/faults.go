@@ -102,11 +102,12 @@ func hit(t *testing.T, r *faultproxy.Rule) {
 	}
 }
 
-func pushes(t *testing.T, p *faultproxy.Proxy, n int) {
+// push waits until a wake-up is held back.
+func push(t *testing.T, p *faultproxy.Proxy) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	if err := p.WaitPushes(ctx, n); err != nil {
+	if err := p.WaitPushes(ctx, 1); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -144,7 +145,7 @@ func staleWakeUp(t *testing.T, e *Env) {
 	waiting := Go(t.Context(), e.New(b, "stale"))
 	e.AwaitWaiters(t, a, 1)
 	Release(t, lease) // grants to b, who does not hear of it
-	pushes(t, p, 1)
+	push(t, p)
 	other := Lock(t, e.New(e.Client(t), "stale")) // after b's TTL
 	p.ReleasePushes()
 	Eventually(t, "the polls to be held", func() bool { return polls.Hits() > 0 })
@@ -182,7 +183,7 @@ func oldToken(t *testing.T, e *Env) {
 	hit(t, lost) // it is in the queue and does not know
 	again := p.Add(e.first(), faultproxy.CutBeforeForward)
 	Release(t, lease)
-	pushes(t, p, 1)
+	push(t, p)
 	other := Lock(t, e.New(e.Client(t), "old")) // the grant ran out
 	polls := p.Add(e.poll(), faultproxy.HoldRequest)
 	again.Remove()
@@ -224,7 +225,7 @@ func liveLeaseIsKept(t *testing.T, e *Env) {
 		t.Fatal(r.Err)
 	}
 	given := p.Add(e.release(), faultproxy.Pass)
-	pushes(t, p, 1)
+	push(t, p)
 	p.ReleasePushes()
 	e.subscribe(t, b) // a later wake-up came: so did this one
 	if r.Lease.Err() != nil || r.Lease.Renew(t.Context()) != nil {

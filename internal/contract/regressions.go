@@ -62,7 +62,7 @@ func oneRelease(t *testing.T, e *Env) {
 	released := make(chan error, 1)
 	go func() { released <- r.Lease.Release(t.Context()) }()
 	hit(t, held)
-	pushes(t, p, 1)
+	push(t, p)
 	p.ReleasePushes()
 	e.subscribe(t, b) // a later wake-up came: so did that one
 	held.Release()
