@@ -91,8 +91,16 @@ func DoAll(ctx context.Context, rdb Pipeliner, calls []*Call) {
 		c.Cmd = c.again(false).Cmd
 		rest = append(rest, c)
 	}
-	if len(rest) > 0 {
-		pipeline(ctx, rdb, rest)
+	if len(rest) == 0 {
+		return
+	}
+	pipeline(ctx, rdb, rest)
+	for _, c := range rest {
+		if isNoScript(c.Err()) { // another node of a cluster
+			whole := c.again(true)
+			_ = rdb.Process(ctx, whole) // the error stays in the command
+			c.Cmd = whole.Cmd
+		}
 	}
 }
 

@@ -1202,6 +1202,9 @@ func TestQueueOutlivesItsMarks(t *testing.T) {
 			b.fresh(b.queue, want)
 			end := int64(b.pttl(b.queue))
 			end += b.nowMS() // in that order: what passes in between makes it later
+			if b.embedded {
+				end += 2000 // time passes between its commands only, so a slow script is taken off the TTL
+			}
 			for _, z := range b.members() {
 				if z.Score < 0 && int64(-z.Score) > end+2 { // TTLs are rounded
 					t.Fatalf("%s counts until %d, the queue ends at %d", z.Member, int64(-z.Score), end)

@@ -85,7 +85,7 @@ func (s *sender) next() []Send {
 	least := slices.MinFunc(s.waiting, func(a, b Send) int { return cmp.Compare(a.Limit, b.Limit) }).Limit
 	var take, rest []Send
 	for _, x := range s.waiting {
-		if x.Limit <= 2*least && len(take) < batch {
+		if x.Limit <= max(least, 2*least) && len(take) < batch { // a limit that is over may be negative
 			take = append(take, x)
 		} else {
 			rest = append(rest, x)

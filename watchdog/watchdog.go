@@ -100,7 +100,7 @@ func (w *Watchdog) Cancel(e *Entry) {
 }
 
 // Send sends at once, together with what else is waiting to be sent. After
-// Close the call fails with the error of the closed context.
+// Close the call fails with the error of the context given to New.
 func (w *Watchdog) Send(s Send) { w.sender.add([]Send{s}) }
 
 // Close stops the schedule, then waits until ctx ends or all calls under way
@@ -114,14 +114,17 @@ func (w *Watchdog) Close(ctx context.Context) error {
 		close(w.stop)
 	}
 	w.mu.Unlock()
-	for _, ended := range []<-chan struct{}{w.done, w.sender.idle()} {
-		select {
-		case <-ended:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	select {
+	case <-w.done: // only then is it known that no last Tick adds a call
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	return nil
+	select {
+	case <-w.sender.idle():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (w *Watchdog) run() {

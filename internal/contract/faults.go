@@ -130,6 +130,19 @@ func (e *Env) subscribe(t *testing.T, c *holdfast.Client) {
 	}
 }
 
+// servedAfter wants the waiter to be served by a grant of its own after other's.
+func servedAfter(t *testing.T, waiting <-chan Result, other *holdfast.Lease) {
+	t.Helper()
+	r := Get(t, waiting)
+	if r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	if r.Lease.Token() <= other.Token() {
+		t.Error("served by the old grant")
+	}
+	Release(t, r.Lease)
+}
+
 func pending(in <-chan Result) bool { return len(in) == 0 }
 
 // staleWakeUp: a wake-up that comes after the TTL of its grant is over must not
@@ -158,14 +171,7 @@ func staleWakeUp(t *testing.T, e *Env) {
 	polls.Release()
 	polls.Remove()
 	Release(t, other)
-	r := Get(t, waiting)
-	if r.Err != nil {
-		t.Fatal(r.Err)
-	}
-	if r.Lease.Token() <= other.Token() {
-		t.Error("served by the old grant")
-	}
-	Release(t, r.Lease)
+	servedAfter(t, waiting, other)
 }
 
 // oldToken: a first acquire that is sent again enqueues anew after its grant ran
@@ -199,14 +205,7 @@ func oldToken(t *testing.T, e *Env) {
 	polls.Release()
 	polls.Remove()
 	Release(t, other)
-	r := Get(t, waiting)
-	if r.Err != nil {
-		t.Fatal(r.Err)
-	}
-	if r.Lease.Token() <= other.Token() {
-		t.Error("served by the old grant")
-	}
-	Release(t, r.Lease)
+	servedAfter(t, waiting, other)
 }
 
 // liveLeaseIsKept: a poll is answered "yours", and then the wake-up of the same
@@ -251,14 +250,7 @@ func lateReply(t *testing.T, e *Env) {
 		t.Error("the late reply was believed")
 	}
 	Release(t, other)
-	r := Get(t, waiting)
-	if r.Err != nil {
-		t.Fatal(r.Err)
-	}
-	if r.Lease.Token() <= other.Token() {
-		t.Error("served by the old grant")
-	}
-	Release(t, r.Lease)
+	servedAfter(t, waiting, other)
 	e.NothingLeft(t)
 }
 
