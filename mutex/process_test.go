@@ -282,9 +282,9 @@ func awaitTime(t *testing.T, at time.Duration) {
 // an unprotected register is lost, and each process gets its share.
 func TestProcessesExclude(t *testing.T) {
 	const processes = 8
-	cycles := 4_000
+	cycles := 20_000
 	if os.Getenv(longVariable) != "" {
-		cycles = 20_000
+		cycles = 100_000
 	}
 	e, _ := backend(t)
 	var children []*child
