@@ -125,6 +125,21 @@ func tryLockDoesNotOvertake(t *testing.T, e *Env) {
 	if r.Err != nil {
 		t.Fatal(r.Err)
 	}
+
+	// The same when the lock is free because its holder's key is gone.
+	waiting = Go(t.Context(), a)
+	e.AwaitWaiters(t, c, 1)
+	if err := e.Redis.Del(t.Context(), e.lockKey(t, r.Lease)).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.TryLock(t.Context()); !errors.Is(err, holdfast.ErrNotAcquired) {
+		t.Errorf("TryLock past a waiter of a lock that was removed: %v", err)
+	}
+	_ = r.Lease.Release(t.Context()) // lost
+	r = Get(t, waiting)
+	if r.Err != nil {
+		t.Fatal(r.Err)
+	}
 	Release(t, r.Lease)
 }
 
