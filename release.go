@@ -29,6 +29,15 @@ func (h *hold) finish(err error) func() {
 	}
 }
 
+// endAndRelease ends a held hold and lets the watchdog give back what is left of
+// it. With h.mu, which it unlocks.
+func (h *hold) endAndRelease(err error) {
+	finish := h.finish(err)
+	h.mu.Unlock()
+	finish()
+	h.startRelease()
+}
+
 // check is Lease.Err: it compares the clock, so that it is right even before
 // any timer of this process ran.
 func (h *hold) check() error {
@@ -42,10 +51,7 @@ func (h *hold) check() error {
 		return nil
 	}
 	why := h.timeoutReason()
-	finish := h.finish(why)
-	h.mu.Unlock()
-	finish()
-	h.startRelease()
+	h.endAndRelease(why)
 	return why
 }
 
@@ -191,10 +197,7 @@ func (h *hold) close() {
 		h.mu.Unlock()
 		return
 	}
-	finish := h.finish(ErrReleased)
-	h.mu.Unlock()
-	finish()
-	h.startRelease()
+	h.endAndRelease(ErrReleased)
 }
 
 // abandon ends a lease to which nobody refers any more.

@@ -76,10 +76,7 @@ func (h *hold) extend(call *lua.Call, sent time.Time) error {
 			h.failure = err
 		}
 		why := h.timeoutReason()
-		finish := h.finish(why)
-		h.mu.Unlock()
-		finish()
-		h.startRelease()
+		h.endAndRelease(why)
 		return why
 	}
 	if h.state != held {
@@ -103,10 +100,7 @@ func (h *hold) extend(call *lua.Call, sent time.Time) error {
 		h.scheduleRenewal(sent)
 	default:
 		why := h.goneReason(r)
-		finish := h.finish(why)
-		h.mu.Unlock()
-		finish()
-		h.startRelease()
+		h.endAndRelease(why)
 		return why
 	}
 	h.mu.Unlock()

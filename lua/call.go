@@ -58,8 +58,13 @@ func (c *Call) Do(ctx context.Context, rdb Processor) error {
 	if !isNoScript(err) {
 		return err
 	}
+	return c.doWhole(ctx, rdb)
+}
+
+// doWhole sends the whole script, which also loads it.
+func (c *Call) doWhole(ctx context.Context, rdb Processor) error {
 	whole := c.again(true)
-	err = rdb.Process(ctx, whole)
+	err := rdb.Process(ctx, whole)
 	c.Cmd = whole.Cmd
 	return err
 }
@@ -83,9 +88,7 @@ func DoAll(ctx context.Context, rdb Pipeliner, calls []*Call) {
 		}
 		if !loaded[c.script] {
 			loaded[c.script] = true
-			whole := c.again(true)
-			_ = rdb.Process(ctx, whole) // the error stays in the command
-			c.Cmd = whole.Cmd
+			_ = c.doWhole(ctx, rdb) // the error stays in the command
 			continue
 		}
 		c.Cmd = c.again(false).Cmd
@@ -97,9 +100,7 @@ func DoAll(ctx context.Context, rdb Pipeliner, calls []*Call) {
 	pipeline(ctx, rdb, rest)
 	for _, c := range rest {
 		if isNoScript(c.Err()) { // another node of a cluster
-			whole := c.again(true)
-			_ = rdb.Process(ctx, whole) // the error stays in the command
-			c.Cmd = whole.Cmd
+			_ = c.doWhole(ctx, rdb) // the error stays in the command
 		}
 	}
 }

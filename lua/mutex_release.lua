@@ -18,8 +18,19 @@ end
 
 -- include queue
 
+local function first_place()
+  return redis.call('ZRANGE', queue, 1, '+inf', 'BYSCORE', 'LIMIT', 0, 1)[1]
+end
+
+-- look_again tells the waiter in a place, if there is one, to poll.
+local function look_again(place)
+  if not place then return 0 end
+  local waiter, inbox = string.match(place, '^(%S+) %d+ (%S+)')
+  return wake(inbox, waiter, 0)
+end
+
 local now = micros()
-local head = redis.call('ZRANGE', queue, 1, '+inf', 'BYSCORE', 'LIMIT', 0, 1)[1]
+local head = first_place()
 local known = token_of(value) or tonumber(redis.call('GET', last) or 0)
 local expires = redis.call('PTTL', queue)
 local state, flags = value and 2 or 0, 0
@@ -41,11 +52,7 @@ if mine then
     -- Nobody owns it now: "-" is no id, so a late renewal cannot stretch it.
     -- The head is told to look again, since it waits for the longer lease.
     redis.call('SET', lock, '-' .. string.sub(value, #id + 1), 'PX', ARGV[4])
-    if head then
-      local waiter, inbox = string.match(head, '^(%S+) %d+ (%S+)')
-      flags = wake(inbox, waiter, 0)
-    end
-    return state + flags
+    return state + look_again(head)
   end
 end
 if mine or not value then
@@ -54,10 +61,6 @@ if mine or not value then
   if mine and not holder then redis.call('DEL', lock) end
 elseif head == id .. ' ' .. request then
   -- The next in line left: the one behind it must know when the lease ends.
-  head = redis.call('ZRANGE', queue, 1, '+inf', 'BYSCORE', 'LIMIT', 0, 1)[1]
-  if head then
-    local waiter, inbox = string.match(head, '^(%S+) %d+ (%S+)')
-    flags = wake(inbox, waiter, 0)
-  end
+  flags = look_again(first_place())
 end
 return state + flags
