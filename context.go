@@ -2,6 +2,8 @@ package holdfast
 
 import (
 	"context"
+
+	"github.com/holdfast-go/holdfast/internal/owner"
 )
 
 // attachment is one context that ends with the lease.
@@ -76,10 +78,16 @@ func (c *leaseContext) Err() error {
 	return c.Context.Err()
 }
 
-// Value also knows the lease.
+// Value also knows the lease and, while it is held, its owner. A lease that is
+// over has none: what locks in its name then must not re-enter.
 func (c *leaseContext) Value(key any) any {
-	if key == (leaseKey{}) {
+	switch key {
+	case leaseKey{}:
 		return c
+	case owner.Key{}:
+		if !c.lease.zero() && c.lease.h.owner != "" && c.lease.h.check() == nil {
+			return c.lease.h.owner
+		}
 	}
 	return c.Context.Value(key)
 }

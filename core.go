@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/holdfast-go/holdfast/internal/keys"
@@ -32,17 +31,23 @@ type Core struct {
 	keys   keys.Set
 	err    error // what was wrong in NewCore
 
-	// Arguments of each call, boxed once.
-	allKeys, oneKey []any
-	request, lease  any
-	interval        time.Duration // until the first poll of a wait
-	liveness        any           // of a first acquire
+	weight, limit int64 // what a hold takes, of how much
+
+	// Arguments of each call, boxed once: see bind.
+	allKeys, oneKey, renewKeys []any
+	request, lease, channel    any
+	interval                   time.Duration // until the first poll of a wait
+	liveness                   any           // of a first acquire
 }
+
+// All is the weight of a hold beside which there is no other: a writer's. It is
+// also the highest limit.
+const All = 1_000_000_000
 
 // NewCore binds a kind of lock to a name. It does no I/O; what is wrong with
 // its arguments is returned by the first call.
 func NewCore(c *Client, k *kind.Kind, name string, opts ...Option) *Core {
-	core := &Core{client: c, kind: k, name: name}
+	core := &Core{client: c, kind: k, name: name, weight: 1, limit: 1, channel: none}
 	if c == nil || c.rdb == nil {
 		core.err = invalid("%s %.64q: the Client is nil or was not made by New", k.Name, name)
 		return core
@@ -56,15 +61,27 @@ func NewCore(c *Client, k *kind.Kind, name string, opts ...Option) *Core {
 		core.err = invalid("%s: %w", k.Name, err)
 		return core
 	}
-	core.allKeys = []any{core.keys.Lock, core.keys.Queue, core.keys.Token}
-	core.oneKey = core.allKeys[:1]
-	lease := strconv.FormatInt(core.set.ttl.Milliseconds(), 10)
-	core.lease = lease
-	core.request = lease + " " + keys.Inbox(c.id) + " " + core.set.holder
-	first := pace{ceiling: core.set.ttl / 3}
-	core.interval = first.next(core.set.backOff)
-	core.liveness = liveness(core.interval).Milliseconds()
+	core.bind()
 	return core
+}
+
+// Weighing is the same lock where a hold takes weight of limit. For kinds that
+// several may hold at once. What is wrong with the numbers is returned by the
+// first call.
+func (k *Core) Weighing(weight, limit int64) *Core {
+	w := *k
+	w.weight, w.limit = weight, limit
+	switch {
+	case k.err != nil:
+		return &w
+	case limit < 1 || limit > All:
+		w.err = invalid("%s %q: a limit of %d, not between 1 and %d", k.kind.Name, k.name, limit, int64(All))
+	case weight < 1 || weight > limit:
+		w.err = invalid("%s %q: n = %d, not between 1 and the limit, %d", k.kind.Name, k.name, weight, limit)
+	default:
+		w.request = w.requestFor("")
+	}
+	return &w
 }
 
 // Name is the name that the lock was made with.
@@ -75,40 +92,30 @@ func (k *Core) Name() string {
 	return k.name
 }
 
-// check refuses a call that cannot make sense before anything is sent.
-func (k *Core) check(ctx context.Context) error {
+// check refuses a call that cannot make sense before anything is sent, and tells
+// for which owner it is.
+func (k *Core) check(ctx context.Context) (owner string, err error) {
 	switch {
 	case k == nil:
-		return invalid("a nil or zero lock: make it with New")
+		return "", invalid("a nil or zero lock: make it with New")
 	case k.err != nil:
-		return k.err
+		return "", k.err
 	case ctx == nil:
-		return invalid("%s %q: the context is nil", k.kind.Name, k.name)
+		return "", invalid("%s %q: the context is nil", k.kind.Name, k.name)
 	}
 	if end := endOf(ctx); end != nil {
-		return fmt.Errorf("holdfast: %q not tried: %w", k.name, end)
+		return "", fmt.Errorf("holdfast: %q not tried: %w", k.name, end)
 	}
-	return k.checkCarried(ctx)
-}
-
-// checkCarried refuses to lock what the caller already holds: it would wait for
-// itself.
-func (k *Core) checkCarried(ctx context.Context) error {
-	for lc := carried(ctx); lc != nil; lc = carried(lc.Context) {
-		if lc.lease.zero() {
-			continue
-		}
-		h := lc.lease.h
-		if h.client == k.client && h.core.keys.Lock == k.keys.Lock && h.check() == nil {
-			return invalid("%s %q: the context carries its lease %s: it would wait for itself", k.kind.Name, k.name, h.id)
-		}
+	if k.kind.Owned {
+		return k.ownerIn(ctx)
 	}
-	return nil
+	return "", k.checkCarried(ctx)
 }
 
 // TryLock makes one attempt: one round trip, or a few if a connection breaks.
 func (k *Core) TryLock(ctx context.Context) (*Lease, error) {
-	if err := k.check(ctx); err != nil {
+	owner, err := k.check(ctx)
+	if err != nil {
 		return nil, err
 	}
 	c := k.client
@@ -116,7 +123,7 @@ func (k *Core) TryLock(ctx context.Context) (*Lease, error) {
 		return nil, fmt.Errorf("holdfast: %q: %w", k.name, err)
 	}
 	defer c.end()
-	h := c.register(k)
+	h := c.register(k, owner)
 	for try := 1; ; try++ {
 		a, err := h.ask(ctx, modeTry)
 		switch {
@@ -144,7 +151,8 @@ func (k *Core) Lock(ctx context.Context) (*Lease, error) {
 	if k != nil && k.set.maxWait == 0 {
 		return k.TryLock(ctx)
 	}
-	if err := k.check(ctx); err != nil {
+	owner, err := k.check(ctx)
+	if err != nil {
 		return nil, err
 	}
 	c := k.client
@@ -158,7 +166,7 @@ func (k *Core) Lock(ctx context.Context) (*Lease, error) {
 		defer cancel()
 		wait = limited
 	}
-	ticket := c.lanes.Enter(k.keys.Lock)
+	ticket := k.enter(owner)
 	defer ticket.Leave()
 	if front := ticket.Front(); front != nil {
 		select {
@@ -170,7 +178,7 @@ func (k *Core) Lock(ctx context.Context) (*Lease, error) {
 		}
 	}
 	for {
-		h := c.register(k)
+		h := c.register(k, owner)
 		err := h.seek(wait, ticket)
 		switch {
 		case err == nil && wait.Err() == nil:
@@ -210,7 +218,7 @@ func (k *Core) granted(ctx context.Context, h *hold) (*Lease, error) {
 // pump lets the script go on that stopped at its bound.
 func (k *Core) pump(ctx context.Context) error {
 	for {
-		call := lua.NewCall(k.kind.Pump, k.allKeys)
+		call := k.pumpCall()
 		if err := call.Do(ctx, k.client.rdb); err != nil {
 			return err
 		}
@@ -219,10 +227,6 @@ func (k *Core) pump(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-func (k *Core) acquireCall(id string, mode, liveness any) *lua.Call {
-	return lua.NewCall(k.kind.Acquire, k.allKeys, id, k.request, k.lease, mode, liveness)
 }
 
 // news is the lock's last word on who is in the way, for those who stop waiting.

@@ -44,7 +44,11 @@ type hold struct {
 	core   *Core
 	number uint64
 	id     string
+	owner  string         // of a kind that has one
 	entry  watchdog.Entry // polls while waiting, renews while held, repeats the release when over
+
+	request any // what a grant must know of it, see requestFor; never changes
+	heavier any // the request before its downgrade; none: there was none
 
 	mu    sync.Mutex
 	state state
@@ -87,8 +91,7 @@ type hold struct {
 
 // ask sends the first acquire, or sends it again, and takes the answer in.
 func (h *hold) ask(ctx context.Context, mode any) (lua.Acquired, error) {
-	k := h.core
-	call := k.acquireCall(h.id, mode, k.liveness)
+	call := h.acquireCall(mode, h.core.liveness)
 	now := time.Now()
 	h.mu.Lock()
 	if h.base.IsZero() {

@@ -1,6 +1,7 @@
 package holdfast
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -189,9 +190,10 @@ func (c *Client) end() {
 }
 
 // register enters a new acquisition before anything is sent for it: its
-// wake-up can overtake the reply to its own acquire.
-func (c *Client) register(k *Core) *hold {
-	h := &hold{client: c, core: k, interval: k.interval, pace: k.newPace()}
+// wake-up can overtake the reply to its own acquire. Without an owner, an
+// acquisition of a kind that has one is its own.
+func (c *Client) register(k *Core, owner string) *hold {
+	h := &hold{client: c, core: k, request: k.request, heavier: none, interval: k.interval, pace: k.newPace()}
 	h.entry.Task = h
 	c.mu.Lock()
 	c.next++
@@ -199,7 +201,18 @@ func (c *Client) register(k *Core) *hold {
 	c.holds[h.number] = h
 	c.mu.Unlock()
 	h.id = c.id + ":" + strconv.FormatUint(h.number, 10)
+	if k.kind.Owned {
+		h.owner = cmp.Or(owner, h.id)
+		h.request = k.requestFor(h.owner)
+	}
 	return h
+}
+
+// replace puts another hold of the same number in the table.
+func (c *Client) replace(h *hold) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.holds[h.number] = h
 }
 
 // forget removes an acquisition of which nothing is left in Redis.
@@ -213,10 +226,12 @@ func (c *Client) forget(h *hold) {
 // woken handles one message of the inbox. It runs on the inbox's goroutine and
 // does no I/O.
 func (c *Client) woken(payload string) {
-	w, ok := lua.ParseWakeUp(payload)
-	if !ok {
-		return
+	for w := range lua.WakeUps(payload) {
+		c.wake(w)
 	}
+}
+
+func (c *Client) wake(w lua.WakeUp) {
 	rest, ok := strings.CutPrefix(w.ID, c.id+":")
 	number, err := strconv.ParseUint(rest, 10, 64)
 	if !ok || err != nil {

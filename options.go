@@ -13,10 +13,10 @@ import (
 
 // Limits of the options.
 const (
-	minTTL    = 10 * time.Millisecond
-	maxTTL    = 365 * 24 * time.Hour
-	maxHolder = 256 // bytes of WithHolder
-	noLimit   = -1  // of maxWait
+	minTTL  = 10 * time.Millisecond
+	maxTTL  = 365 * 24 * time.Hour
+	maxText = 256 // bytes of WithHolder, and of an owner
+	noLimit = -1  // of maxWait
 )
 
 // Option sets one property of a lock, or of every lock of a client: what is
@@ -166,8 +166,8 @@ func WithPrefix(p string) Option {
 // people, of at most 256 bytes. Defaults to host:pid.
 func WithHolder(s string) Option {
 	return func(b *builder) {
-		if s == "" || len(s) > maxHolder || !printable(s) {
-			b.fail("WithHolder(%.64q): not a text of 1 to %d bytes without control characters", s, maxHolder)
+		if !isText(s) {
+			b.fail("WithHolder(%.64q): not a text of 1 to %d bytes without control characters", s, maxText)
 		}
 		b.holder = s
 	}
@@ -238,13 +238,17 @@ func defaultBackOff() BackOff {
 
 func defaultHolder() string {
 	host, err := os.Hostname()
-	if err != nil || !printable(host) || len(host) > maxHolder/2 || host == "" {
+	if err != nil || !isText(host) || len(host) > maxText/2 {
 		host = "unknown"
 	}
 	return fmt.Sprintf("%s:%d", host, os.Getpid())
 }
 
-func printable(s string) bool {
+// isText tells a text that people can read in one line, and that is not empty.
+func isText(s string) bool {
+	if s == "" || len(s) > maxText {
+		return false
+	}
 	for _, r := range s {
 		if r == utf8.RuneError || unicode.IsControl(r) {
 			return false

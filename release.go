@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/holdfast-go/holdfast/lua"
@@ -142,16 +141,17 @@ func (h *hold) judge(r lua.Released, doubt bool) error {
 }
 
 // drop deletes the lock with a script of one key, which also runs where one of
-// three keys does not: in a cluster slot that migrates. It knows neither a
-// minimum hold nor tombstones; where those are due, the watchdog goes on.
+// several keys does not: in a cluster slot that migrates. It knows neither a
+// minimum hold nor tombstones, and of a lock with an owner it cannot tell one
+// acquisition from another unless the lease has not ended: else the watchdog goes on.
 func (h *hold) drop(ctx context.Context) bool {
 	h.mu.Lock()
-	plain := !h.unanswered && h.rest() == 0
+	plain := !h.unanswered && h.rest() == 0 && h.heavier == none && time.Now().Before(h.deadline)
 	h.mu.Unlock()
 	if !plain {
 		return false
 	}
-	r, err := h.attempt(ctx, lua.NewCall(h.core.kind.Drop, h.core.oneKey, h.id))
+	r, err := h.attempt(ctx, h.dropCall())
 	if err != nil || !r.Held {
 		return false
 	}
@@ -263,46 +263,10 @@ func (h *hold) report() {
 	}
 }
 
-func (h *hold) releaseCall() *lua.Call {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.releaseCallLocked()
-}
-
-// Arguments of a plain release, boxed once.
-var (
-	none   any = ""
-	noTime any = "0"
-)
-
-// releaseCallLocked makes the call that ends whatever the hold has. With h.mu.
-func (h *hold) releaseCallLocked() *lua.Call {
-	request, grave, rest := none, noTime, noTime
-	if !h.leased || h.unanswered {
-		request = h.core.request // it may have a place
-	}
-	if h.unanswered {
-		// A copy of its first acquire may come later than this.
-		grave = strconv.FormatInt((h.core.set.ttl + tombstone).Milliseconds(), 10)
-	}
-	if d := h.rest(); d > 0 {
-		rest = strconv.FormatInt(int64((d+time.Millisecond-1)/time.Millisecond), 10)
-	}
-	return lua.NewCall(h.core.kind.Release, h.core.allKeys, h.id, request, grave, rest)
-}
-
-// rest is for how long the lock stays taken after its release. With h.mu.
-func (h *hold) rest() time.Duration {
-	if !h.leased {
-		return 0
-	}
-	return max(0, h.core.set.minHold-time.Since(h.acquired))
-}
-
 // pumpLater lets the watchdog run the grant loop on until it reaches its end.
 func (c *Client) pumpLater(k *Core) {
 	c.dog.Send(watchdog.Send{
-		Call:  lua.NewCall(k.kind.Pump, k.allKeys),
+		Call:  k.pumpCall(),
 		Limit: releaseWait,
 		Done: func(call *lua.Call) {
 			// A failure is left to the polls of those who wait.

@@ -52,10 +52,6 @@ func (h *hold) renew(now time.Time) (watchdog.Send, bool) {
 	}, true
 }
 
-func (h *hold) renewCall() *lua.Call {
-	return lua.NewCall(h.core.kind.Renew, h.core.oneKey, h.id, h.core.lease)
-}
-
 // renewed takes in the answer of the watchdog's renewal.
 func (h *hold) renewed(call *lua.Call, sent time.Time) {
 	h.mu.Lock()

@@ -97,7 +97,7 @@ func (h *hold) notYet(a lua.Acquired, sent time.Time, interval time.Duration) {
 	if a.Ahead == 0 && !a.Endless && !a.Free {
 		wait = min(wait, a.Remaining+expirySlack)
 	}
-	if a.Free || h.again { // a script stopped at its bound, or something may have been missed
+	if a.More || h.again { // a script stopped at its bound, or something may have been missed
 		wait, h.again = 0, false
 	}
 	h.client.dog.Schedule(&h.entry, sent.Add(wait))
@@ -109,12 +109,11 @@ func (h *hold) poll(now time.Time) (watchdog.Send, bool) {
 		return watchdog.Send{}, false
 	}
 	h.polling, h.again = true, false
-	k := h.core
 	interval := h.interval
 	return watchdog.Send{
-		Call: k.acquireCall(h.id, modePoll, liveness(interval).Milliseconds()),
+		Call: h.acquireCall(modePoll, liveness(interval).Milliseconds()),
 		// A poll that stalls must leave time for another within the liveness.
-		Limit: max(min(k.set.ttl/6, interval), pollFloor),
+		Limit: max(min(h.core.set.ttl/6, interval), pollFloor),
 		Done:  func(call *lua.Call) { h.polled(call, now, interval) },
 	}, true
 }

@@ -14,7 +14,6 @@ package locktest
 import (
 	"context"
 	"reflect"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -24,8 +23,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/holdfast-go/holdfast"
-	"github.com/holdfast-go/holdfast/internal/keys"
-	"github.com/holdfast-go/holdfast/lua"
+	"github.com/holdfast-go/holdfast/internal/kind"
 )
 
 // Server is an embedded Redis that ends with its test. Safe for concurrent use.
@@ -104,7 +102,7 @@ func (s *Server) Lose(l *holdfast.Lease) {
 	defer cancel()
 	rdb := redis.NewClient(&redis.Options{Addr: s.Addr()})
 	defer func() { _ = rdb.Close() }() // nothing is held by it
-	if err := s.take(ctx, rdb, l.ID()); err != nil {
+	if err := kind.Ending(l).Do(ctx, rdb); err != nil {
 		s.tb.Fatalf("locktest: Lose: %v", err)
 	}
 	// The holder learns it from its next renewal: make that now. One that may
@@ -115,26 +113,6 @@ func (s *Server) Lose(l *holdfast.Lease) {
 	case <-ctx.Done():
 		s.tb.Fatalf("locktest: Lose: the holder of %q was not told", l.Name())
 	}
-}
-
-// take finds what id holds, by value, and releases it in its place.
-func (s *Server) take(ctx context.Context, rdb *redis.Client, id string) error {
-	names, err := rdb.Keys(ctx, "*").Result()
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		value, err := rdb.Get(ctx, name).Result()
-		if err != nil || !strings.HasPrefix(value, id+" ") {
-			continue // a queue, or somebody else's
-		}
-		set, err := keys.For("", "", name)
-		if err != nil {
-			return err
-		}
-		return lua.NewCall(lua.MutexRelease, []any{set.Lock, set.Queue, set.Token}, id, "", "0", "0").Do(ctx, rdb)
-	}
-	return nil // expired meanwhile
 }
 
 // NewClient returns a client of a new server: NewServer(tb).Client(opts...).

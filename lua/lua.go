@@ -2,7 +2,9 @@
 // runs them and decodes what they answer.
 //
 // Each script is a file of its own that begins with its KEYS, ARGV and replies;
-// "-- include queue" stands for the text of queue.lua. Scripts declare every
+// a line "-- include base" stands for the text of base.lua. What the kinds of
+// locks do alike is in acquire, release, pump and grant; how each keeps its
+// holders, in mutex, reentrant and weighted. Scripts declare every
 // key that they touch, take no wall-clock time from the caller, and have no
 // "#!lua" line, so that they also run on miniredis.
 //
@@ -48,24 +50,50 @@ var (
 	MutexPump    = load("mutex_pump")
 )
 
-// load reads an embedded script and puts the shared text where it asks for it.
-// A missing file is a broken build, which the first test notices.
+// The scripts of the reentrant lock.
+var (
+	ReentrantAcquire = load("reentrant_acquire")
+	ReentrantRelease = load("reentrant_release")
+	ReentrantRenew   = load("reentrant_renew")
+	ReentrantDrop    = load("reentrant_drop")
+	ReentrantPump    = load("reentrant_pump")
+)
+
+// The scripts of the semaphore and the read-write lock.
+var (
+	WeightedAcquire   = load("weighted_acquire")
+	WeightedRelease   = load("weighted_release")
+	WeightedRenew     = load("weighted_renew")
+	WeightedDrop      = load("weighted_drop")
+	WeightedPump      = load("weighted_pump")
+	WeightedDowngrade = load("weighted_downgrade")
+)
+
+// load reads an embedded script and puts the shared texts where it asks for
+// them. A missing file is a broken build, which the first test notices.
 func load(name string) *Script {
-	read := func(name string) string {
-		text, err := files.ReadFile(name + ".lua")
-		if err != nil {
-			panic(err)
+	var source strings.Builder
+	for line := range strings.Lines(read(name)) {
+		if shared, ok := strings.CutPrefix(line, "-- include "); ok {
+			line = read(strings.TrimSpace(shared))
 		}
-		return string(text)
+		source.WriteString(line)
 	}
-	source := strings.ReplaceAll(read(name), "-- include queue\n", read("queue"))
-	digest := sha1.Sum([]byte(source))
+	digest := sha1.Sum([]byte(source.String()))
 	sha := hex.EncodeToString(digest[:])
 	return &Script{
 		name:    name,
-		source:  source,
+		source:  source.String(),
 		sha:     sha,
 		evalsha: [2]any{"evalsha", sha},
-		eval:    [2]any{"eval", source},
+		eval:    [2]any{"eval", source.String()},
 	}
+}
+
+func read(name string) string {
+	text, err := files.ReadFile(name + ".lua")
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
 }

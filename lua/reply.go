@@ -3,6 +3,7 @@ package lua
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"strconv"
 	"strings"
 	"time"
@@ -28,7 +29,7 @@ type Acquired struct {
 	// The rest is for Busy alone.
 	Remaining time.Duration // of the holder's lease; 0 if nobody holds the lock or its lease has no end
 	Endless   bool          // the holder's lease has no end: another library's key without TTL
-	Free      bool          // nobody holds the lock: only the queue is in the way
+	Free      bool          // there is room: only the queue is in the way
 	Ahead     int           // places in the queue before this one
 	Places    int           // places in the queue
 	Foreign   bool          // the holder is no Holdfast client: it will wake nobody
@@ -74,7 +75,7 @@ func (c *Call) Acquired() (Acquired, error) {
 	return Acquired{}, unexpected(c, reply)
 }
 
-// decodeBusy reads {last token, ms left, ahead, places, flags, ours, value}.
+// decodeBusy reads {last token, ms left, ahead, places, flags, ours, holder}.
 func decodeBusy(v []any) (Acquired, error) {
 	if len(v) != 7 {
 		return Acquired{}, fmt.Errorf("%w: %d values, not 7", errReply, len(v))
@@ -96,18 +97,13 @@ func decodeBusy(v []any) (Acquired, error) {
 	if n[1] > 0 {
 		a.Remaining = time.Duration(n[1]) * time.Millisecond
 	}
-	value, _ := v[6].(string)
-	a.Foreign = !a.Free && n[5] == 0
-	if n[5] != 0 {
-		a.Holder = holderOf(value)
+	holder, ok := v[6].(string)
+	if !ok {
+		return Acquired{}, fmt.Errorf("%w: %T as value 7", errReply, v[6])
 	}
+	a.Holder = holder
+	a.Foreign = !a.Free && n[5] == 0
 	return a, nil
-}
-
-// holderOf takes the holder's text from "<id> <token> <lease> <inbox> <holder>".
-func holderOf(value string) string {
-	parts := strings.SplitN(value, " ", 5)
-	return parts[len(parts)-1]
 }
 
 // Released decodes the answer of a release, drop, renew or pump script.
@@ -128,11 +124,23 @@ func unexpected(c *Call, reply any) error {
 	return fmt.Errorf("%w: %s said %.64q", errReply, c.script.name, fmt.Sprint(reply))
 }
 
-// WakeUp is one message of an inbox.
+// WakeUp tells one waiter that it was granted, or to look again.
 type WakeUp struct {
 	ID    string // the acquisition that it is for
 	Token int64  // the token of its grant; 0: nothing is granted, poll again
 	More  bool   // more may be granted: pump
+}
+
+// WakeUps reads the wake-ups of one message, a line each. What is not of their
+// form is passed over.
+func WakeUps(message string) iter.Seq[WakeUp] {
+	return func(yield func(WakeUp) bool) {
+		for line := range strings.SplitSeq(message, "\n") {
+			if w, ok := ParseWakeUp(line); ok && !yield(w) {
+				return
+			}
+		}
+	}
 }
 
 // ParseWakeUp reads "<id> <token> <more>". What is not of that form is refused:

@@ -20,7 +20,7 @@ func answered(reply any) *lua.Call {
 }
 
 func TestDecodeAcquired(t *testing.T) {
-	const ours = "id 77 30000 inbox host 1: the holder"
+	const ours = "host 1: the holder"
 	busy := func(values ...any) []any { return values }
 	for _, c := range []struct {
 		reply any
@@ -37,15 +37,15 @@ func TestDecodeAcquired(t *testing.T) {
 			},
 		},
 		{
-			busy(int64(77), int64(0), int64(0), int64(0), int64(0), int64(1), "id 77 30000 inbox "),
+			busy(int64(77), int64(0), int64(0), int64(0), int64(0), int64(1), ""),
 			lua.Acquired{Status: lua.Busy, Token: 77},
 		},
 		{ // another library's, without end: its value is nobody's name
-			busy(int64(0), int64(-1), int64(0), int64(1), int64(0), int64(0), "a b c d e"),
+			busy(int64(0), int64(-1), int64(0), int64(1), int64(0), int64(0), ""),
 			lua.Acquired{Status: lua.Busy, Endless: true, Foreign: true, Places: 1},
 		},
 		{ // nobody's, but there is more to look at
-			busy(int64(77), int64(-2), int64(128), int64(200), int64(4), int64(0), nil),
+			busy(int64(77), int64(-2), int64(128), int64(200), int64(4), int64(0), ""),
 			lua.Acquired{Status: lua.Busy, Token: 77, Free: true, Ahead: 128, Places: 200, More: true},
 		},
 		{

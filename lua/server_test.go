@@ -316,11 +316,10 @@ func TestWrongTypeOfTheLock(t *testing.T) {
 		b.acquireCall("a", "lock"), b.acquireCall("new", "lock"), b.acquireCall("new", "try"),
 		b.acquireCall("b", "poll"), b.acquireCall("b", "lock"),
 		b.releaseCall("a", "", 0, 0), b.releaseCall("b", requestOf("b"), graveMS, 0), b.releaseCall("a", "", 0, 5000),
-		b.renewCall("a"), b.dropCall("a"),
+		b.renewCall("a"), b.dropCall("a"), b.pumpCall(),
 	} {
 		b.refused(c, "WRONGTYPE", lua.Lasting)
 	}
-	b.unchanged("a pump", func() { b.pump(0) })
 }
 
 func TestWrongTypeOfTheQueue(t *testing.T) {

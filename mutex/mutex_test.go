@@ -21,6 +21,7 @@ var kind = contract.Kind{
 		return mutex.New(c, name, opts...)
 	},
 	Scripts: contract.Scripts{Acquire: lua.MutexAcquire, Release: lua.MutexRelease, Renew: lua.MutexRenew},
+	Request: "30000 holdfast:inbox:nobody nobody",
 }
 
 func TestFaults(t *testing.T) {

@@ -24,6 +24,14 @@ type Kind struct {
 	Name    string // part of its keys
 	New     Maker
 	Scripts Scripts
+	// Request is what stands behind the id in a place of the queue, of a waiter
+	// that nobody knows.
+	Request string
+	// Shared: each request has a place in Redis; else the goroutines of one
+	// process wait behind one.
+	Shared bool
+	// Reenters: who holds it may take it again.
+	Reenters bool
 }
 
 // Env is one backend for one test.

@@ -20,7 +20,7 @@ func doRuns(t *testing.T, e *Env) {
 			if !ok || lease.Err() != nil {
 				t.Error("no live lease in the context")
 			}
-			if _, err := probe.TryLock(ctx); !errors.Is(err, holdfast.ErrNotAcquired) {
+			if _, err := probe.TryLock(t.Context()); !errors.Is(err, holdfast.ErrNotAcquired) {
 				t.Errorf("the lock is not held: %v", err)
 			}
 			return want

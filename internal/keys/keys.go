@@ -7,6 +7,7 @@
 //	lock key   holdfast:mutex:{order}:7
 //	queue      holdfast:q:{order}holdfast:mutex:{order}:7
 //	token      holdfast:t:{order}holdfast:mutex:{order}:7
+//	shares     holdfast:h:{order}holdfast:mutex:{order}:7
 package keys
 
 import (
@@ -27,18 +28,20 @@ const MaxName = 4096
 const (
 	queuePrefix = Namespace + "q:"
 	tokenPrefix = Namespace + "t:"
+	sharePrefix = Namespace + "h:"
 	inboxPrefix = Namespace + "inbox:"
 )
 
 // Companion prefixes, which no lock key may begin with: it could be another
 // lock's companion.
-var reserved = []string{queuePrefix, tokenPrefix, inboxPrefix}
+var reserved = []string{queuePrefix, tokenPrefix, sharePrefix, inboxPrefix}
 
 // Set is every key of one lock.
 type Set struct {
-	Lock  string // the lock itself
-	Queue string // the waiters, in order, and the tombstones of those that left
-	Token string // the last fencing token given
+	Lock   string // the lock itself
+	Queue  string // the waiters, in order, and the tombstones of those that left
+	Token  string // the last fencing token given
+	Shares string // of a reentrant lock: its acquisitions, one by one
 }
 
 // For returns the keys of the lock of that kind and name. With an empty prefix
@@ -60,8 +63,23 @@ func For(prefix, kind, name string) (Set, error) {
 		}
 	}
 	tagged := "{" + Tag(lock) + "}" + lock
-	return Set{Lock: lock, Queue: queuePrefix + tagged, Token: tokenPrefix + tagged}, nil
+	return Set{
+		Lock:   lock,
+		Queue:  queuePrefix + tagged,
+		Token:  tokenPrefix + tagged,
+		Shares: sharePrefix + tagged,
+	}, nil
 }
 
 // Inbox is the channel on which the client of that id is woken.
 func Inbox(client string) string { return inboxPrefix + client }
+
+// Redisson is the channel on which Redisson's clients wait for its RLock of that
+// name, as its prefixName spells it.
+func Redisson(name string) string {
+	const prefix = "redisson_lock__channel:"
+	if strings.Contains(name, "{") {
+		return prefix + name
+	}
+	return prefix + "{" + name + "}"
+}

@@ -35,7 +35,7 @@ func checkSet(t *testing.T, set keys.Set, want string) {
 	if slot < 0 || slot > 16383 {
 		t.Fatalf("slot %d", slot)
 	}
-	for companion, prefix := range map[string]string{set.Queue: "holdfast:q:", set.Token: "holdfast:t:"} {
+	for companion, prefix := range map[string]string{set.Queue: "holdfast:q:", set.Token: "holdfast:t:", set.Shares: "holdfast:h:"} {
 		if got := keys.Slot(companion); got != slot {
 			t.Fatalf("%q is in slot %d, its companion %q in %d", set.Lock, slot, companion, got)
 		}
@@ -50,8 +50,8 @@ func checkSet(t *testing.T, set keys.Set, want string) {
 			t.Fatalf("the companion %q could be a lock", companion)
 		}
 	}
-	if set.Queue == set.Token {
-		t.Fatalf("one companion %q for two things", set.Queue)
+	if set.Queue == set.Token || set.Queue == set.Shares || set.Token == set.Shares {
+		t.Fatalf("one companion for two things: %+v", set)
 	}
 }
 
@@ -69,7 +69,7 @@ func TestNastyNames(t *testing.T) {
 					want = prefix + kind + ":" + name
 				}
 				checkSet(t, set, want)
-				for _, key := range []string{set.Lock, set.Queue, set.Token} {
+				for _, key := range []string{set.Lock, set.Queue, set.Token, set.Shares} {
 					if other, ok := seen[key]; ok && other != set.Lock {
 						t.Fatalf("%q belongs to %q and to %q", key, other, set.Lock)
 					}
@@ -89,15 +89,22 @@ func TestSpelling(t *testing.T) {
 		{"holdfast:", "{order}:7", keys.Set{
 			Lock:  "holdfast:mutex:{order}:7",
 			Queue: "holdfast:q:{order}holdfast:mutex:{order}:7",
-			Token: "holdfast:t:{order}holdfast:mutex:{order}:7",
+			Token: "holdfast:t:{order}holdfast:mutex:{order}:7", Shares: "holdfast:h:{order}holdfast:mutex:{order}:7",
 		}},
-		{"", "plain", keys.Set{Lock: "plain", Queue: "holdfast:q:{plain}plain", Token: "holdfast:t:{plain}plain"}},
-		{"", "a{b", keys.Set{Lock: "a{b", Queue: "holdfast:q:{a{b}a{b", Token: "holdfast:t:{a{b}a{b"}},
-		{"", "a}b", keys.Set{Lock: "a}b", Queue: "holdfast:q:{4w2}a}b", Token: "holdfast:t:{4w2}a}b"}},
-		{"", "{}", keys.Set{Lock: "{}", Queue: "holdfast:q:{2ml}{}", Token: "holdfast:t:{2ml}{}"}},
+		{"", "plain", keys.Set{Lock: "plain", Queue: "holdfast:q:{plain}plain", Token: "holdfast:t:{plain}plain", Shares: "holdfast:h:{plain}plain"}},
+		{"", "a{b", keys.Set{Lock: "a{b", Queue: "holdfast:q:{a{b}a{b", Token: "holdfast:t:{a{b}a{b", Shares: "holdfast:h:{a{b}a{b"}},
+		{"", "a}b", keys.Set{Lock: "a}b", Queue: "holdfast:q:{4w2}a}b", Token: "holdfast:t:{4w2}a}b", Shares: "holdfast:h:{4w2}a}b"}},
+		{"", "{}", keys.Set{Lock: "{}", Queue: "holdfast:q:{2ml}{}", Token: "holdfast:t:{2ml}{}", Shares: "holdfast:h:{2ml}{}"}},
 	} {
 		if got, err := keys.For(c.prefix, "mutex", c.name); err != nil || got != c.want {
 			t.Errorf("%q %q: %+v, %v", c.prefix, c.name, got, err)
+		}
+	}
+	for name, want := range map[string]string{ // RedissonObject.prefixName
+		"plain": "redisson_lock__channel:{plain}", "{order}:7": "redisson_lock__channel:{order}:7", "a}b": "redisson_lock__channel:{a}b}",
+	} {
+		if got := keys.Redisson(name); got != want {
+			t.Errorf("channel %q, want %q", got, want)
 		}
 	}
 	if got := keys.Inbox("id"); got != "holdfast:inbox:id" {

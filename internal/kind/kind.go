@@ -10,6 +10,13 @@ type Kind struct {
 	Name string // part of the lock key
 	// The scripts. All kinds share their arguments and replies; see lua/*.lua.
 	Acquire, Release, Renew, Drop, Pump *lua.Script
+	// Owned: held by an owner, who may take it again, and who travels in the
+	// context. Its acquisitions are counted in a key of their own, which each
+	// of its scripts but Drop needs.
+	Owned bool
+	// Shared: several may hold it at once, so each request takes a place of its
+	// own in the queue: one release can then admit them all.
+	Shared bool
 }
 
 // Mutex is the exclusive lock on one key.
@@ -21,3 +28,36 @@ var Mutex = &Kind{
 	Drop:    lua.MutexDrop,
 	Pump:    lua.MutexPump,
 }
+
+// Reentrant is the exclusive lock that its owner may take again.
+var Reentrant = &Kind{
+	Name:    "reentrant",
+	Acquire: lua.ReentrantAcquire,
+	Release: lua.ReentrantRelease,
+	Renew:   lua.ReentrantRenew,
+	Drop:    lua.ReentrantDrop,
+	Pump:    lua.ReentrantPump,
+	Owned:   true,
+}
+
+// RWLock is for many readers or one writer.
+var RWLock = weighted("rwlock")
+
+// Semaphore is for a limited weight.
+var Semaphore = weighted("semaphore")
+
+func weighted(name string) *Kind {
+	return &Kind{
+		Name:    name,
+		Acquire: lua.WeightedAcquire,
+		Release: lua.WeightedRelease,
+		Renew:   lua.WeightedRenew,
+		Drop:    lua.WeightedDrop,
+		Pump:    lua.WeightedPump,
+		Shared:  true,
+	}
+}
+
+// Ending makes the call that ends a lease at the server as if its client had
+// released it; nil for what is no lease. Package holdfast sets it, for locktest.
+var Ending func(lease any) *lua.Call

@@ -49,6 +49,9 @@ func (t *Table) Enter(key string) *Ticket {
 	return ticket
 }
 
+// Alone is a ticket of a lane of its own, at its front.
+func (t *Table) Alone() *Ticket { return &Ticket{table: t, lane: &lane{}} }
+
 // Front is closed once the ticket is at the front; nil if it was at once.
 func (k *Ticket) Front() <-chan struct{} { return k.ready }
 
@@ -64,7 +67,9 @@ func (k *Ticket) Leave() {
 	}
 	first := k.lane.waiting.Front()
 	if first == nil {
-		delete(t.lanes, k.key)
+		if t.lanes[k.key] == k.lane { // else it was alone
+			delete(t.lanes, k.key)
+		}
 		return
 	}
 	next := k.lane.waiting.Remove(first).(*Ticket) //nolint:forcetypeassert,errcheck // the list holds nothing else

@@ -1,0 +1,112 @@
+package holdfast
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/holdfast-go/holdfast/internal/keys"
+	"github.com/holdfast-go/holdfast/internal/kind"
+	"github.com/holdfast-go/holdfast/lua"
+)
+
+// Arguments that many calls have, boxed once.
+var (
+	none   any = ""
+	noTime any = "0"
+)
+
+// bind prepares what the calls of a lock have in common.
+func (k *Core) bind() {
+	k.allKeys = []any{k.keys.Lock, k.keys.Queue, k.keys.Token}
+	k.oneKey = k.allKeys[:1]
+	k.renewKeys = k.oneKey
+	if k.kind.Owned {
+		k.allKeys = append(k.allKeys, k.keys.Shares)
+		k.renewKeys = []any{k.keys.Lock, k.keys.Shares}
+	}
+	k.lease = strconv.FormatInt(k.set.ttl.Milliseconds(), 10)
+	k.request = k.requestFor("")
+	first := pace{ceiling: k.set.ttl / 3}
+	k.interval = first.next(k.set.backOff)
+	k.liveness = liveness(k.interval).Milliseconds()
+}
+
+// requestFor writes what a grant must know of an acquisition: see lua/base.lua
+// and the file of each kind. An owner stands behind its length, since it may be
+// any text.
+func (k *Core) requestFor(owner string) string {
+	parts := []string{k.lease.(string), keys.Inbox(k.client.id)} //nolint:forcetypeassert,errcheck // bind has set it
+	switch {
+	case k.kind.Owned:
+		parts = append(parts, strconv.Itoa(len(owner)), owner)
+	case k.kind.Shared:
+		parts = append(parts, strconv.FormatInt(k.weight, 10), strconv.FormatInt(k.limit, 10))
+	}
+	return strings.Join(append(parts, k.set.holder), " ")
+}
+
+func (h *hold) acquireCall(mode, liveness any) *lua.Call {
+	k := h.core
+	return lua.NewCall(k.kind.Acquire, k.allKeys, h.id, h.request, k.lease, mode, liveness)
+}
+
+func (h *hold) renewCall() *lua.Call {
+	return lua.NewCall(h.core.kind.Renew, h.core.renewKeys, h.id, h.core.lease, h.request)
+}
+
+func (h *hold) dropCall() *lua.Call {
+	return lua.NewCall(h.core.kind.Drop, h.core.oneKey, h.id, h.request)
+}
+
+func (k *Core) pumpCall() *lua.Call { return lua.NewCall(k.kind.Pump, k.allKeys) }
+
+func (h *hold) releaseCall() *lua.Call {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.releaseCallLocked()
+}
+
+// releaseCallLocked makes the call that ends whatever the hold has. With h.mu.
+func (h *hold) releaseCallLocked() *lua.Call {
+	grave, rest := noTime, noTime
+	if h.unanswered {
+		// A copy of its first acquire may come later than this.
+		grave = strconv.FormatInt((h.core.set.ttl + tombstone).Milliseconds(), 10)
+	}
+	if d := h.rest(); d > 0 {
+		rest = strconv.FormatInt(int64((d+time.Millisecond-1)/time.Millisecond), 10)
+	}
+	return h.endingCall(grave, rest)
+}
+
+func (h *hold) endingCall(grave, rest any) *lua.Call {
+	k := h.core
+	switch {
+	case k.kind.Owned:
+		return lua.NewCall(k.kind.Release, k.allKeys, h.id, h.request, grave, rest, k.channel)
+	case k.kind.Shared:
+		return lua.NewCall(k.kind.Release, k.allKeys, h.id, h.request, grave, rest, h.heavier)
+	}
+	return lua.NewCall(k.kind.Release, k.allKeys, h.id, h.request, grave, rest)
+}
+
+// Package locktest takes leases away with it.
+var _ = func() bool {
+	kind.Ending = func(lease any) *lua.Call {
+		l, ok := lease.(*Lease)
+		if !ok || l.zero() {
+			return nil
+		}
+		return l.h.endingCall(noTime, noTime)
+	}
+	return true
+}()
+
+// rest is for how long the lock stays taken after its release. With h.mu.
+func (h *hold) rest() time.Duration {
+	if !h.leased {
+		return 0
+	}
+	return max(0, h.core.set.minHold-time.Since(h.acquired))
+}

@@ -1,0 +1,59 @@
+package holdfast
+
+import (
+	"context"
+	"slices"
+
+	"github.com/holdfast-go/holdfast/internal/kind"
+	"github.com/holdfast-go/holdfast/internal/lane"
+	"github.com/holdfast-go/holdfast/internal/owner"
+)
+
+// checkCarried refuses to lock what the caller already holds: it would wait for
+// itself. Of a semaphore that is so when what its context carries and what it
+// asks for are more than the limit. A reader that wants to write is not refused:
+// it waits, as any writer does, for all readers.
+func (k *Core) checkCarried(ctx context.Context) error {
+	var held int64
+	var seen []*hold
+	for lc := carried(ctx); lc != nil; lc = carried(lc.Context) {
+		if lc.lease.zero() {
+			continue
+		}
+		h := lc.lease.h
+		reader := k.kind == kind.RWLock && h.core.weight < h.core.limit
+		if h.client != k.client || h.core.keys.Lock != k.keys.Lock || reader || slices.Contains(seen, h) || h.check() != nil {
+			continue
+		}
+		seen = append(seen, h)
+		if held += h.core.weight; held+k.weight > k.limit {
+			return invalid("%s %q: the context carries its lease %s: it would wait for itself", k.kind.Name, k.name, h.id)
+		}
+	}
+	return nil
+}
+
+// ownerIn is the owner for which ctx locks: the innermost that a program named,
+// or that a live lease carries; "" if there is none.
+func (k *Core) ownerIn(ctx context.Context) (string, error) {
+	name, ok := owner.From(ctx)
+	if ok && !isText(name) {
+		return "", invalid("%s %q: the owner %.64q is not a text of 1 to %d bytes without control characters",
+			k.kind.Name, k.name, name, maxText)
+	}
+	return name, nil
+}
+
+// enter queues in the process, behind one place in Redis. Those of one owner
+// queue among themselves: whoever of them comes to hold the lock lets the others
+// in, and must not have to wait for one that stands before them. Where several
+// may hold the lock, each takes a place in Redis.
+func (k *Core) enter(owner string) *lane.Ticket {
+	switch {
+	case k.kind.Shared:
+		return k.client.lanes.Alone()
+	case owner != "":
+		return k.client.lanes.Enter(k.keys.Lock + "\x00" + owner)
+	}
+	return k.client.lanes.Enter(k.keys.Lock)
+}

@@ -1,0 +1,141 @@
+package holdfast
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/holdfast-go/holdfast/lua"
+)
+
+// Downgrade makes a hold of k's weight of a heavier one of the same lock: see
+// RWLock.Downgrade. Both are the same acquisition for Redis, by its id, so that
+// a call whose answer was lost can be sent again, and a release finds whichever
+// of the two there is.
+func (k *Core) Downgrade(ctx context.Context, heavy *Lease) (*Lease, error) {
+	if err := k.checkHeavy(ctx, heavy); err != nil {
+		return nil, err
+	}
+	c := k.client
+	if err := c.begin(); err != nil {
+		return nil, fmt.Errorf("holdfast: %q: %w", k.name, err)
+	}
+	defer c.end()
+	heavy.leak.Stop()
+	h, err := heavy.h.lighten(k)
+	if err != nil {
+		return nil, err
+	}
+	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
+		if endOf(ctx) != nil {
+			break
+		}
+		sent := time.Now()
+		call := h.downgradeCall()
+		_ = call.Do(ctx, c.rdb) // the error is in the call
+		a, err := call.Acquired()
+		switch {
+		case err == nil && a.Status == lua.Gone:
+			gone := h.goneReason(lua.Released{})
+			h.leave()
+			return nil, gone
+		case err == nil:
+			return k.lightened(ctx, h, a.Token, sent)
+		case lua.FailureOf(err) == lua.Lasting:
+			h.leave()
+			return nil, k.failed(ctx, err)
+		}
+		h.failWith(err)
+		retry := time.NewTimer(pause)
+		select {
+		case <-retry.C:
+			continue
+		case <-ctx.Done():
+		case <-c.closing:
+			h.leave()
+			return nil, fmt.Errorf("holdfast: %q: %w", k.name, ErrClosed)
+		}
+		retry.Stop()
+	}
+	failure := h.failed()
+	h.leave()
+	if failure == nil {
+		return nil, fmt.Errorf("holdfast: %q released, not downgraded: %w", k.name, endOf(ctx))
+	}
+	return nil, fmt.Errorf("holdfast: %q released, not downgraded: %w: %w", k.name, endOf(ctx), failure)
+}
+
+// checkHeavy refuses what cannot be downgraded, before anything changes.
+func (k *Core) checkHeavy(ctx context.Context, heavy *Lease) error {
+	switch {
+	case k == nil:
+		return invalid("a nil or zero lock: make it with New")
+	case k.err != nil:
+		return k.err
+	case ctx == nil:
+		return invalid("Downgrade of %q: the context is nil", k.name)
+	case heavy.zero():
+		return invalid("Downgrade of %q: a nil or zero Lease", k.name)
+	}
+	h := heavy.h
+	if h.client != k.client || h.core.kind != k.kind || h.core.keys.Lock != k.keys.Lock || h.core.weight <= k.weight {
+		return invalid("Downgrade of %q: %q is no lease of its writer by this client", k.name, heavy.Name())
+	}
+	return nil
+}
+
+// lighten ends the heavy hold for its holder and puts a lighter one in its place
+// in the client's table, under the same id.
+func (h *hold) lighten(k *Core) (*hold, error) {
+	if err := h.check(); err != nil {
+		return nil, err
+	}
+	light := &hold{client: h.client, core: k, number: h.number, id: h.id, request: k.request, heavier: h.request}
+	light.entry.Task = light
+	h.mu.Lock()
+	if h.state == over { // a Release, or Close, was faster
+		defer h.mu.Unlock()
+		return nil, h.err
+	}
+	finish := h.finish(ErrReleased)
+	h.leaving = true // its release is the lighter one's to send
+	light.acquired, light.unanswered = h.acquired, h.unanswered
+	light.leased, light.trace = true, true // a lease goes on, and there is something to give back
+	h.mu.Unlock()
+	h.client.replace(light)
+	finish()
+	h.client.dog.Cancel(&h.entry)
+	return light, nil
+}
+
+// lightened turns the answer into a Lease.
+func (k *Core) lightened(ctx context.Context, h *hold, token int64, sent time.Time) (*Lease, error) {
+	h.mu.Lock()
+	acquired := h.acquired
+	owned := h.own(token, sent)
+	if owned {
+		h.acquired = acquired // of the writer: what WithMinHold and WithMaxHold count from
+	}
+	h.mu.Unlock()
+	if !owned {
+		h.leave()
+		return nil, &LostError{Name: k.name, ID: h.id, Reason: LostExpired, Err: errTooLate}
+	}
+	lease, err := k.granted(ctx, h)
+	if errors.Is(err, errTooLate) {
+		return nil, ErrClosed // Close has released it meanwhile
+	}
+	return lease, err
+}
+
+func (h *hold) failWith(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.failure = err
+}
+
+func (h *hold) downgradeCall() *lua.Call {
+	k := h.core
+	return lua.NewCall(lua.WeightedDowngrade, k.allKeys, h.id, h.heavier, k.lease, h.request)
+}

@@ -1,0 +1,87 @@
+-- Shared by the scripts that may find room: the one loop that grants.
+
+local function first_place()
+  return redis.call('ZRANGE', queue, 1, '+inf', 'BYSCORE', 'LIMIT', 0, 1)[1]
+end
+
+-- look_again tells the waiter in a place, if there is one, to poll: token 0.
+local function look_again(place)
+  if not place then return end
+  local waiter, inbox = string.match(place, '^(%S+) %d+ (%S+)')
+  publish(inbox, waiter .. ' 0 0')
+end
+
+-- reap removes marks that are over, a bounded number of them.
+local function reap()
+  local over = redis.call('ZRANGE', queue, text(-ms), '(0', 'BYSCORE', 'LIMIT', 0, BOUND)
+  if #over > 0 then redis.call('ZREM', queue, unpack(over)) end
+end
+
+-- serve makes holders of those that grant has claimed room for, and wakes all
+-- but the caller: one message for each inbox, the last of which says whether
+-- there is more to grant.
+local function serve(claimed, caller)
+  local got, inboxes, wakeups = nil, {}, {}
+  for _, c in ipairs(claimed) do
+    local id, request = c[1], c[2]
+    local given = admit(id, request)
+    if id == caller then
+      got = given
+    else
+      local inbox = string.match(request, '^%d+ (%S+)')
+      if not wakeups[inbox] then
+        table.insert(inboxes, inbox)
+        wakeups[inbox] = {}
+      end
+      table.insert(wakeups[inbox], id .. ' ' .. text(given))
+    end
+  end
+  settle()
+  local more = flags
+  for i, inbox in ipairs(inboxes) do
+    local last_one = i == #inboxes and more == MORE
+    publish(inbox, table.concat(wakeups[inbox], ' 0\n') .. (last_one and ' 1' or ' 0'))
+  end
+  return got
+end
+
+-- grant serves the head of the queue, whoever it is, while the head fits, and
+-- passes over the dead. Returns the caller's token if it was served, and whether
+-- nobody is left in the queue.
+local function grant(caller)
+  local passed, claimed, seen, batch, empty = {}, {}, 0, 1, false
+  local open = not full
+  while open do
+    local places = redis.call('ZRANGE', queue, 1, '+inf', 'BYSCORE', 'LIMIT', seen, batch)
+    for _, place in ipairs(places) do
+      local id = string.match(place, '^%S+')
+      local live = redis.call('ZSCORE', queue, 'live ' .. id)
+      if live and -tonumber(live) > ms then
+        local request = string.sub(place, #id + 2)
+        if not claim(request) then
+          open = false
+          break
+        end
+        table.insert(claimed, { id, request })
+      end
+      table.insert(passed, place)
+      table.insert(passed, 'live ' .. id)
+      seen = seen + 1
+      if full then
+        open = false
+        break
+      end
+    end
+    if open and #places < batch then
+      open, empty = false, true
+    elseif open and seen == BOUND then
+      open = false
+      if flags < MORE then flags = flags + MORE end
+    end
+    batch = math.min(2 * batch, BOUND - seen)
+  end
+  -- First write: ZREM is allowed when Redis is out of memory, and so is then
+  -- the rest of the script.
+  if #passed > 0 then redis.call('ZREM', queue, unpack(passed)) end
+  return serve(claimed, caller), empty
+end

@@ -1,0 +1,102 @@
+-- The reentrant lock: one owner, who may hold it several times.
+--
+-- lock    hash {owner: count} with PX, as Redisson's RLock keeps it: the count is
+--         the number of shares. Or what Redisson wrote there
+-- shares  zset, what the hash has no room for; PX a second more than the lock
+--           score > 0  "<id> <request>": a share, one acquisition, which ends at
+--                      score by the server's clock, in ms; an id of "-<id>":
+--                      released, but kept until its minimum hold time is over
+--           score < 0  "token <owner>": -score is the fencing token of the hold,
+--                      which all shares have in common. Where the owner in the
+--                      hash has none, the shares are not this hold's: left over
+--                      from one that ended, while Redisson holds the lock
+-- A request is "<lease ms> <inbox> <bytes of owner> <owner> <holder>".
+local shares = KEYS[4]
+
+local function owner_of(request)
+  local size, rest = string.match(request, '^%d+ %S+ (%d+) (.*)$')
+  return string.sub(rest, 1, tonumber(size)), string.sub(rest, tonumber(size) + 2)
+end
+
+local owner = redis.call('HKEYS', lock)[1]
+local token = owner and tonumber(redis.call('ZSCORE', shares, 'token ' .. owner) or nil)
+local ended = token and redis.call('ZRANGE', shares, 1, text(ms), 'BYSCORE', 'LIMIT', 0, BOUND) or {}
+local live = token and redis.call('ZCOUNT', shares, '(' .. text(ms), '+inf') or 0
+local foreign = owner and not token -- Redisson's
+local was, count = owner, nil -- what the hash has: its field, and its number once this script wrote it
+local changed = #ended > 0
+
+token = token and -token
+known = token or tonumber(redis.call('GET', last) or 0)
+-- The hash ends with its last share, give or take the rounding of a millisecond.
+if token and live == 0 then owner, token = nil, nil end
+full = owner ~= nil
+taken = full and owner ~= (ARGV[2] and owner_of(ARGV[2]))
+
+local function mine(id, request)
+  local ends = token and redis.call('ZSCORE', shares, id .. ' ' .. request)
+  return ends and tonumber(ends) > ms and token or nil
+end
+
+function joins(request) return token and owner_of(request) == owner end
+
+local function claim(request)
+  if owner then return not foreign and owner_of(request) == owner end
+  owner = owner_of(request)
+  return true
+end
+
+local function admit(id, request)
+  local ends = text(ms + string.match(request, '^%d+'))
+  if not token then
+    redis.call('HSET', lock, owner, 1) -- first: it is refused when out of memory
+    redis.call('DEL', shares)
+    token, live, count = next_token(), 0, 1
+    redis.call('ZADD', shares, text(-token), 'token ' .. owner)
+  end
+  redis.call('ZADD', shares, ends, id .. ' ' .. request)
+  live, changed = live + 1, true
+  return token
+end
+
+local function extend(id, request, lease)
+  redis.call('PEXPIRE', lock, lease, 'GT') -- first: it is allowed when out of memory
+  redis.call('ZADD', shares, 'XX', 'GT', text(ms + lease), id .. ' ' .. request)
+  redis.call('PEXPIRE', shares, lease + 1000, 'GT')
+end
+
+local function vacate(id, request)
+  redis.call('ZREM', shares, id .. ' ' .. request)
+  live, changed = live - 1, true
+  if live == 0 then owner, token, full = nil, nil, false end
+end
+
+local function rest(id, request, least)
+  redis.call('ZREM', shares, id .. ' ' .. request)
+  redis.call('ZADD', shares, text(ms + least), '-' .. id .. ' ' .. request)
+  changed = true
+end
+
+-- settle writes the count as a number, never as a difference, so that nothing
+-- sent twice can shift it.
+local function settle()
+  if not changed then return end
+  if not owner then
+    redis.call('DEL', lock, shares)
+    if channel ~= '' then publish(channel, '0') end
+    return
+  end
+  if #ended > 0 then redis.call('ZREM', shares, unpack(ended)) end
+  if was and was ~= owner then redis.call('HDEL', lock, was) end
+  if live ~= count then redis.call('HSET', lock, owner, live) end
+  local longest = redis.call('ZRANGE', shares, -1, -1, 'WITHSCORES')[2] - ms
+  redis.call('PEXPIRE', lock, longest)
+  redis.call('PEXPIRE', shares, longest + 1000)
+end
+
+local function blocker()
+  if not owner then return -2, 0, '' end
+  local longest = token and redis.call('ZRANGE', shares, -1, -1)[1]
+  local holder = longest and select(2, owner_of(string.match(longest, '^%S+ (.*)$')))
+  return redis.call('PTTL', lock), token and 1 or 0, holder or ''
+end

@@ -1,0 +1,11 @@
+-- Grants on when an earlier script stopped at its bound of 128 steps.
+--
+-- KEYS   1 lock   2 queue   3 last token   4 shares
+-- ARGV   none
+-- Reply  0, + 4 more places to look at: call again, + 8 PUBLISH was refused
+local channel = ''
+
+-- include base
+-- include reentrant
+-- include grant
+-- include pump

@@ -1,0 +1,16 @@
+-- Takes permits, or a place in the queue, or asks how a place stands.
+--
+-- KEYS   1 lock   2 queue   3 last token
+-- ARGV   1 id   2 request "<lease ms> <inbox> <weight> <limit> <holder>"
+--        3 lease ms   4 "lock" | "try" | "poll"
+--        5 ms that the waiter counts as alive
+-- Reply  token (> 0)   yours: the lease starts anew with this call
+--        0             no place: left, or skipped as dead
+--        {last token, ms left of the holder that ends first (-2: there is room,
+--         only the queue is in the way), places before this one, places in all,
+--         flags, 1 if somebody holds, that holder's text}
+
+-- include base
+-- include weighted
+-- include grant
+-- include acquire
