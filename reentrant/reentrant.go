@@ -1,0 +1,112 @@
+// Package reentrant is an exclusive lock on Redis that its owner may take again.
+//
+//	accounts := reentrant.New(client, "account:42")
+//	err := accounts.Do(ctx, func(ctx context.Context) error {
+//		return settle(ctx) // which may lock account:42 again
+//	})
+//
+// # Owner
+//
+// Go has no thread id, so the owner travels in the context. A Lock on a fresh
+// context makes a new owner; Lease.Context, and the context that Do hands to its
+// function, carry it for as long as the lease is held; a Lock on such a context,
+// of this or of any other reentrant lock, is the same owner's. So the owner is a
+// call chain with all goroutines that it starts: they do not exclude each other.
+// [WithOwner] names an owner, also one that another process uses.
+//
+// A context whose lease is over carries no owner: a Lock on what was derived
+// from it does not re-enter.
+//
+// # Counting
+//
+// Each Lock has a Lease of its own, to be released once; n locks need n
+// releases, in any order. They share one fencing token. Each is renewed, ends
+// and can be lost by itself, and the lock is free when the last of them is over:
+// a re-entry never shortens the lease of what was held before, and a process
+// that dies takes its own share with it at its TTL, although others of the same
+// owner go on. The first step into the lock waits in line as a mutex does; a
+// re-entry passes the line, since those in it wait for its owner.
+//
+// # In Redis
+//
+// The lock is the hash {owner: count} with a TTL that Redisson's RLock keeps.
+// With holdfast.WithPrefix("") and holdfast.WithRedisson it is the same lock as
+// Redisson's getLock of that name, and each wakes the other's waiters.
+package reentrant
+
+import (
+	"context"
+
+	"github.com/holdfast-go/holdfast"
+	"github.com/holdfast-go/holdfast/internal/kind"
+	"github.com/holdfast-go/holdfast/internal/owner"
+)
+
+// Mutex is a reentrant lock of one name. Make it with New; the zero Mutex
+// refuses every call with holdfast.ErrInvalid. Mutexes of equal name, in this
+// process or another, are the same lock. Safe for concurrent use.
+type Mutex struct {
+	core *holdfast.Core
+}
+
+var _ holdfast.Locker = (*Mutex)(nil)
+
+// New makes a Mutex. It does no I/O and never fails: a bad name or option comes
+// back from the first call as an error that Is holdfast.ErrInvalid. A name is
+// any text of at least one byte whose key has at most 4096.
+func New(c *holdfast.Client, name string, opts ...holdfast.Option) *Mutex {
+	return &Mutex{core: holdfast.NewCore(c, kind.Reentrant, name, opts...)}
+}
+
+// WithOwner returns a context that locks for that owner: a text of 1 to 256
+// bytes without control characters, else Lock and TryLock refuse the context
+// with holdfast.ErrInvalid. All who use the same owner hold a lock together, in
+// this process and in others, until the last of them has released it: a job that
+// moves between services keeps what it has locked. The innermost of WithOwner
+// and Lease.Context counts.
+func WithOwner(ctx context.Context, name string) context.Context { return owner.With(ctx, name) }
+
+// Name is the name that the Mutex was made with.
+func (m *Mutex) Name() string { return m.engine().Name() }
+
+// Lock takes the lock at once if the owner in ctx holds it already; else it
+// waits until the lock is acquired, ctx ends, or WithMaxWait is over. ctx bounds
+// the wait only: cancelling it later does not end the lease. A ctx that has
+// ended takes nothing.
+//
+// The error of a wait that ended As a *holdfast.HeldError that says who is in
+// the way, and Is ctx.Err() unless the limit was WithMaxWait's; if Redis was the
+// reason, it also wraps the last error of Redis. Through failures that may pass,
+// such as a restart or a failover, Lock keeps waiting; one that will not, such
+// as a key of another type, is returned at once. holdfast.ErrClosed means that
+// the client was closed; holdfast.ErrInvalid that the call makes no sense. After
+// an error nothing more is held than before, and whatever was left in Redis is
+// taken back in the background.
+//
+// A queued Lock returns at once when ctx ends. While the first command hangs it
+// returns at ctx's deadline, or within the read timeout of the go-redis client
+// after a bare cancellation.
+func (m *Mutex) Lock(ctx context.Context) (*holdfast.Lease, error) { return m.engine().Lock(ctx) }
+
+// TryLock takes the lock if the owner in ctx holds it, or if it is free and
+// nobody waits for it: one round trip. If not, the error is a *holdfast.HeldError,
+// which Is holdfast.ErrNotAcquired. Other errors are as for Lock, but a failure of
+// Redis is returned rather than waited for.
+func (m *Mutex) TryLock(ctx context.Context) (*holdfast.Lease, error) { return m.engine().TryLock(ctx) }
+
+// Do locks as Lock does, calls fn once with a context that ends with the lease
+// and carries its owner, and releases, also when fn panics or calls
+// runtime.Goexit. It returns Lock's error, and then fn did not run; or an error
+// that Is holdfast.ErrLost, with fn's error wrapped in it, if the lease was lost
+// before the release was confirmed, even if fn returned nil; or else fn's error.
+// A release that got no answer is logged.
+func (m *Mutex) Do(ctx context.Context, fn func(context.Context) error) error {
+	return m.engine().Do(ctx, fn)
+}
+
+func (m *Mutex) engine() *holdfast.Core {
+	if m == nil {
+		return nil
+	}
+	return m.core
+}
