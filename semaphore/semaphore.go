@@ -1,0 +1,105 @@
+// Package semaphore limits concurrency across services: a weighted, counting
+// semaphore on Redis.
+//
+//	downloads := semaphore.New(client, "downloads", 5) // five at once, everywhere
+//	err := downloads.Do(ctx, 1, func(ctx context.Context) error {
+//		return fetch(ctx, url)
+//	})
+//
+// Requests are served first come, first served, in the order in which they reach
+// Redis, over all processes; nobody overtakes, so a request for many permits is
+// not starved by requests for one. Permits belong to leases: they are renewed,
+// and those of a process that died come back when its TTL is over.
+//
+// # The limit
+//
+// The limit is the caller's and is stored nowhere. Each request is judged by its
+// own: it is granted when what is held, plus what it asks for, is within it. So a
+// deployment that changes the limit needs no migration; while both versions run,
+// what is held at once is bounded by the larger of the two limits, and a request
+// under the smaller one may hold up the queue until that much is free.
+package semaphore
+
+import (
+	"context"
+
+	"github.com/holdfast-go/holdfast"
+	"github.com/holdfast-go/holdfast/internal/kind"
+)
+
+// Semaphore is a semaphore of one name. Make it with New; the zero Semaphore
+// refuses every call with holdfast.ErrInvalid. Semaphores of equal name, in this
+// process or another, are the same. Safe for concurrent use.
+type Semaphore struct {
+	core  *holdfast.Core
+	one   *holdfast.Core // for a single permit
+	limit int64
+}
+
+// New makes a Semaphore of limit permits, 1 to 1e9. It does no I/O and never
+// fails: a bad name, limit or option comes back from the first call as an error
+// that Is holdfast.ErrInvalid. A name is any text of at least one byte whose key
+// has at most 4096.
+func New(c *holdfast.Client, name string, limit int64, opts ...holdfast.Option) *Semaphore {
+	core := holdfast.NewCore(c, kind.Semaphore, name, opts...)
+	return &Semaphore{core: core, one: core.Weighing(1, limit), limit: limit}
+}
+
+// Name is the name that the Semaphore was made with.
+func (s *Semaphore) Name() string {
+	if s == nil {
+		return ""
+	}
+	return s.core.Name()
+}
+
+// Acquire waits until it has n permits, all at once or none, ctx ends, or
+// WithMaxWait is over; n is 1 to the limit, else the error Is holdfast.ErrInvalid.
+// ctx bounds the wait only: cancelling it later does not end the lease. A ctx
+// that has ended takes nothing. A ctx that carries leases of this semaphore, so
+// many that n more are above the limit, is refused with holdfast.ErrInvalid: it
+// would wait for itself.
+//
+// The error of a wait that ended As a *holdfast.HeldError that says whose lease
+// ends first, and Is ctx.Err() unless the limit was WithMaxWait's; if Redis was
+// the reason, it also wraps the last error of Redis. Through failures that may
+// pass, such as a restart or a failover, Acquire keeps waiting; one that will
+// not, such as a key of another type, is returned at once. holdfast.ErrClosed
+// means that the client was closed. After an error nothing is held, and whatever
+// was left in Redis is taken back in the background.
+//
+// A queued Acquire returns at once when ctx ends. While the first command hangs
+// it returns at ctx's deadline, or within the read timeout of the go-redis client
+// after a bare cancellation.
+func (s *Semaphore) Acquire(ctx context.Context, n int64) (*holdfast.Lease, error) {
+	return s.of(n).Lock(ctx)
+}
+
+// TryAcquire takes n permits if they are free and nobody waits: one round trip.
+// If not, the error is a *holdfast.HeldError, which Is holdfast.ErrNotAcquired; its
+// Holder is empty if the permits are free but others wait for more. Other errors
+// are as for Acquire, but a failure of Redis is returned rather than waited for.
+func (s *Semaphore) TryAcquire(ctx context.Context, n int64) (*holdfast.Lease, error) {
+	return s.of(n).TryLock(ctx)
+}
+
+// Do acquires n permits as Acquire does, calls fn once with a context that ends
+// with the lease, and releases them, also when fn panics or calls runtime.Goexit.
+// It returns Acquire's error, and then fn did not run; or an error that Is
+// holdfast.ErrLost, with fn's error wrapped in it, if the lease was lost before
+// the release was confirmed, even if fn returned nil; or else fn's error. A
+// release that got no answer is logged.
+func (s *Semaphore) Do(ctx context.Context, n int64, fn func(context.Context) error) error {
+	return s.of(n).Do(ctx, fn)
+}
+
+// of is the engine for n permits.
+func (s *Semaphore) of(n int64) *holdfast.Core {
+	switch {
+	case s == nil || s.core == nil:
+		return nil
+	case n == 1:
+		return s.one
+	}
+	return s.core.Weighing(n, s.limit)
+}
