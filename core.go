@@ -61,6 +61,9 @@ func NewCore(c *Client, k *kind.Kind, name string, opts ...Option) *Core {
 		core.err = invalid("%s: %w", k.Name, err)
 		return core
 	}
+	if core.err = core.redissonChannel(); core.err != nil {
+		return core
+	}
 	core.bind()
 	return core
 }

@@ -38,12 +38,13 @@ type Client struct {
 	closing chan struct{} // closed: refuse new calls, waiters give up
 	mu      sync.Mutex
 	closed  bool
-	calls   int              // Lock and TryLock calls under way
-	next    uint64           // number of the next acquisition
-	holds   map[uint64]*hold // from before the first send until the release is answered
-	lanes   lane.Table       // the goroutines of this process, by lock
-	mute    sync.Once        // the report that wake-ups are refused
-	empty   chan struct{}    // closed once closed, calls is 0 and holds is empty
+	calls   int                           // Lock and TryLock calls under way
+	next    uint64                        // number of the next acquisition
+	heard   map[string]map[*hold]struct{} // who waits for what Redisson says, by channel
+	holds   map[uint64]*hold              // from before the first send until the release is answered
+	lanes   lane.Table                    // the goroutines of this process, by lock
+	mute    sync.Once                     // the report that wake-ups are refused
+	empty   chan struct{}                 // closed once closed, calls is 0 and holds is empty
 }
 
 // New makes a Client on a go-redis client: a single node, Sentinel (a failover
@@ -77,6 +78,7 @@ func New(rdb redis.UniversalClient, opts ...Option) (*Client, error) {
 		ended:    ctx,
 		stop:     stop,
 		closing:  make(chan struct{}),
+		heard:    map[string]map[*hold]struct{}{},
 		holds:    map[uint64]*hold{},
 		lanes:    lane.Table{},
 		empty:    make(chan struct{}),
@@ -86,6 +88,7 @@ func New(rdb redis.UniversalClient, opts ...Option) (*Client, error) {
 		Channel:    keys.Inbox(c.id),
 		Message:    c.woken,
 		Subscribed: c.subscribed,
+		Other:      c.said,
 		Refused: func(err error) {
 			c.reports.Warn("holdfast: Redis refuses SUBSCRIBE: waiters are not woken and poll instead", "error", err)
 		},

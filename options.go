@@ -35,6 +35,8 @@ type settings struct {
 	backOff func() BackOff
 	holder  string
 
+	redisson bool // the lock is Redisson's, too
+
 	prefix string
 	log    *slog.Logger
 }

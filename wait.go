@@ -30,6 +30,7 @@ func (h *hold) seek(ctx context.Context, t *lane.Ticket) error {
 			retry.Stop() // it has a place: from now on the watchdog polls
 			t.Tell(news{answer: a, at: time.Now()})
 			h.client.inbox.Start()
+			defer h.hear()()
 		} else {
 			// Not applied, or unknown: the same id again is right in both cases.
 			t.Tell(news{failure: h.failed()})

@@ -83,7 +83,10 @@ local function settle()
   if not changed then return end
   if not owner then
     redis.call('DEL', lock, shares)
-    if channel ~= '' then publish(channel, '0') end
+    if channel ~= '' then
+      publish(channel, '0')
+      redis.pcall('SPUBLISH', channel, '0') -- in a Cluster, Redisson may listen there
+    end
     return
   end
   if #ended > 0 then redis.call('ZREM', shares, unpack(ended)) end

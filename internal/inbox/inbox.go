@@ -1,5 +1,6 @@
 // Package inbox receives a client's wake-ups: one channel, one connection, one
-// goroutine, however many locks are waited for.
+// goroutine, however many locks are waited for. Where Redisson's locks are waited
+// for, too, their channels are heard on the same connection.
 //
 // Messages are hints. The inbox promises only that Subscribed is called each
 // time the subscription has come (back), so that whoever waits can look at what
@@ -39,7 +40,8 @@ type Config struct {
 	Channel    string
 	Message    func(payload string)
 	Subscribed func()
-	Refused    func(error) // Redis refuses to let this user subscribe; called once in a row
+	Refused    func(error)          // Redis refuses to let this user subscribe; called once in a row
+	Other      func(channel string) // a message on a channel of Listen, or its subscription; nil: there are none
 }
 
 // Inbox is a subscription that heals itself. Safe for concurrent use.
@@ -55,11 +57,18 @@ type Inbox struct {
 	closed  bool
 	pubsub  *redis.PubSub // the one in use, for Close to break
 	broken  chan struct{} // closed when Close has broken it; nil: there was none
+	others  others
 }
 
 // New makes an Inbox that does nothing yet.
 func New(rdb Subscriber, config Config) *Inbox {
-	return &Inbox{config: config, rdb: rdb, done: make(chan struct{}), stop: make(chan struct{})}
+	return &Inbox{
+		config: config,
+		rdb:    rdb,
+		done:   make(chan struct{}),
+		stop:   make(chan struct{}),
+		others: others{wanted: map[string]struct{}{}, changed: make(chan struct{}, 1)},
+	}
 }
 
 // Start subscribes in the background; after the first call it does nothing. A
@@ -114,6 +123,9 @@ func (b *Inbox) run() {
 	for {
 		err := b.listen(func() { pause, refused = firstPause, false })
 		b.live.Store(false)
+		if isRefusal(err) {
+			b.giveUpOthers()
+		}
 		if isRefusal(err) && !refused {
 			refused = true
 			b.config.Refused(err)
@@ -123,10 +135,12 @@ func (b *Inbox) run() {
 		case <-b.stop:
 			wait.Stop()
 			b.mu.Lock()
-			broken := b.broken // set together with stop
+			ends := []chan struct{}{b.broken, b.others.finished} // set together with stop, or before
 			b.mu.Unlock()
-			if broken != nil {
-				<-broken
+			for _, end := range ends {
+				if end != nil {
+					<-end
+				}
 			}
 			return
 		case <-wait.C:
@@ -163,11 +177,20 @@ func (b *Inbox) listen(subscribed func()) error {
 		}
 		switch m := msg.(type) {
 		case *redis.Subscription:
-			subscribed()
-			b.live.Store(true)
-			b.config.Subscribed()
+			switch {
+			case m.Channel == b.config.Channel:
+				subscribed()
+				b.live.Store(true)
+				b.config.Subscribed()
+			case m.Kind == "subscribe":
+				b.config.Other(m.Channel)
+			}
 		case *redis.Message:
-			b.config.Message(m.Payload)
+			if m.Channel == b.config.Channel {
+				b.config.Message(m.Payload)
+			} else {
+				b.config.Other(m.Channel)
+			}
 		}
 	}
 }
@@ -181,6 +204,7 @@ func (b *Inbox) open(ctx context.Context) (*redis.PubSub, error) {
 		return nil, redis.ErrClosed
 	}
 	b.pubsub = p
+	b.touch()
 	return p, nil
 }
 
