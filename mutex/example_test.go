@@ -6,36 +6,16 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
-	"github.com/redis/go-redis/v9"
-
 	"github.com/holdfast-go/holdfast"
+	"github.com/holdfast-go/holdfast/internal/embedded"
 	"github.com/holdfast-go/holdfast/mutex"
 )
 
-// exampleClient is a client of an embedded Redis.
-func exampleClient(opts ...holdfast.Option) (*holdfast.Client, func()) {
-	server, err := miniredis.Run()
-	if err != nil {
-		panic(err)
-	}
-	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	client, err := holdfast.New(rdb, opts...)
-	if err != nil {
-		panic(err)
-	}
-	return client, func() {
-		_ = client.Close(context.Background())
-		_ = rdb.Close()
-		server.Close()
-	}
-}
-
 func ExampleMutex_Lock() {
-	client, stop := exampleClient()
-	defer stop()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
+	client, stop := embedded.Client(ctx)
+	defer stop()
 
 	lease, err := mutex.New(client, "invoice:42").Lock(ctx)
 	if err != nil {
@@ -52,9 +32,9 @@ func ExampleMutex_Lock() {
 }
 
 func ExampleMutex_TryLock() {
-	client, stop := exampleClient(holdfast.WithHolder("the nightly job"))
-	defer stop()
 	ctx := context.Background()
+	client, stop := embedded.Client(ctx, holdfast.WithHolder("the nightly job"))
+	defer stop()
 
 	report := mutex.New(client, "report")
 	lease, err := report.TryLock(ctx)
@@ -74,10 +54,11 @@ func ExampleMutex_TryLock() {
 }
 
 func ExampleMutex_Do() {
-	client, stop := exampleClient()
+	ctx := context.Background()
+	client, stop := embedded.Client(ctx)
 	defer stop()
 
-	err := mutex.New(client, "account").Do(context.Background(), func(ctx context.Context) error {
+	err := mutex.New(client, "account").Do(ctx, func(ctx context.Context) error {
 		lease, _ := holdfast.FromContext(ctx)
 		fmt.Println("a fencing token for the resource:", lease.Token() > 0)
 		return ctx.Err() // ctx ends if the lock is lost

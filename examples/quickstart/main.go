@@ -15,10 +15,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/holdfast-go/holdfast"
+	"github.com/holdfast-go/holdfast/examples/internal/server"
 	"github.com/holdfast-go/holdfast/mutex"
 )
 
@@ -38,7 +38,7 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	options, stop, err := server()
+	options, stop, err := server.Start()
 	if err != nil {
 		return err
 	}
@@ -52,20 +52,6 @@ func run(ctx context.Context) error {
 		}
 	}
 	return rdb.Del(ctx, account).Err()
-}
-
-// server is the Redis of REDIS_URL, or an embedded one.
-func server() (options *redis.Options, stop func(), err error) {
-	if url := os.Getenv("REDIS_URL"); url != "" {
-		options, err = redis.ParseURL(url)
-		return options, func() {}, err
-	}
-	embedded, err := miniredis.Run()
-	if err != nil {
-		return nil, nil, err
-	}
-	fmt.Println("Redis: embedded; set REDIS_URL to use your own.")
-	return &redis.Options{Addr: embedded.Addr()}, embedded.Close, nil
 }
 
 // addUp lets the workers add 1 to the account many times: first with nothing

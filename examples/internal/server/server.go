@@ -1,0 +1,25 @@
+// Package server gives the examples their Redis.
+package server
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+)
+
+// Start returns the Redis of REDIS_URL (redis://host:6379/0), or an embedded one
+// that stop ends.
+func Start() (options *redis.Options, stop func(), err error) {
+	if url := os.Getenv("REDIS_URL"); url != "" {
+		options, err = redis.ParseURL(url)
+		return options, func() {}, err
+	}
+	embedded, err := miniredis.Run()
+	if err != nil {
+		return nil, nil, err
+	}
+	fmt.Println("Redis: embedded; set REDIS_URL to use your own.")
+	return &redis.Options{Addr: embedded.Addr()}, embedded.Close, nil
+}

@@ -1,0 +1,279 @@
+package rwlock_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast"
+	"github.com/holdfast-go/holdfast/internal/contract"
+	"github.com/holdfast-go/holdfast/internal/faultproxy"
+	"github.com/holdfast-go/holdfast/lua"
+	"github.com/holdfast-go/holdfast/mutex"
+	"github.com/holdfast-go/holdfast/rwlock"
+)
+
+func lostReason(err error) holdfast.LostReason {
+	var lost *holdfast.LostError
+	if !errors.As(err, &lost) {
+		return ""
+	}
+	return lost.Reason
+}
+
+// TestDowngrade: the writer's lease is over, the reader's is the same
+// acquisition, the readers at the head get in, and no writer does.
+func TestDowngrade(t *testing.T) {
+	t.Parallel()
+	contract.Backends(t, kind, func(t *testing.T, e *contract.Env) {
+		ctx := t.Context()
+		rw, other := rwlock.New(e.Client(t), "shared"), rwlock.New(e.Client(t, slow()), "shared")
+		w := contract.Lock(t, rw)
+		inside := w.Context(ctx)
+		first := contract.Go(ctx, other.RLocker())
+		e.AwaitWaiters(t, rw, 1)
+		writer := contract.Go(ctx, other)
+		e.AwaitWaiters(t, rw, 2)
+		late := contract.Go(ctx, other.RLocker())
+		e.AwaitWaiters(t, rw, 3)
+
+		r, err := rw.Downgrade(ctx, w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !errors.Is(w.Err(), holdfast.ErrReleased) || inside.Err() == nil {
+			t.Errorf("the writer's lease: %v, its context: %v", w.Err(), inside.Err())
+		}
+		if r.Err() != nil || r.ID() != w.ID() || r.Token() != w.Token() || r.Name() != "shared" {
+			t.Errorf("the reader's lease: %v, id %s and %s, token %d and %d", r.Err(), r.ID(), w.ID(), r.Token(), w.Token())
+		}
+		one := contract.Get(t, first)
+		if one.Err != nil {
+			t.Fatal(one.Err)
+		}
+		if len(writer) != 0 || len(late) != 0 {
+			t.Error("a writer beside readers, or a reader before it")
+		}
+		if err := w.Release(ctx); !errors.Is(err, holdfast.ErrReleased) {
+			t.Errorf("Release of the writer's lease: %v", err)
+		}
+		if err := r.Renew(ctx); err != nil {
+			t.Errorf("Renew of the reader: %v", err)
+		}
+		contract.Release(t, r)
+		contract.Release(t, one.Lease)
+		for _, in := range []<-chan contract.Result{writer, late} {
+			got := contract.Get(t, in)
+			if got.Err != nil {
+				t.Fatal(got.Err)
+			}
+			contract.Release(t, got.Lease)
+		}
+		e.NothingLeft(t)
+	})
+}
+
+// TestDowngradedIsRenewed: the reader's lease lasts, without a gap at the
+// server, and ends when it is lost.
+func TestDowngradedIsRenewed(t *testing.T) {
+	t.Parallel()
+	contract.Backends(t, kind, func(t *testing.T, e *contract.Env) {
+		const ttl = 300 * time.Millisecond
+		rw := rwlock.New(e.Client(t, holdfast.WithTTL(ttl)), "shared")
+		r, err := rw.Downgrade(t.Context(), contract.Lock(t, rw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := r.Deadline()
+		contract.Eventually(t, "renewals", func() bool {
+			if err := r.Err(); err != nil {
+				t.Fatal(err)
+			}
+			return r.Deadline().After(first.Add(2 * ttl))
+		})
+		e.Redis.Del(t.Context(), lockKey)
+		<-r.Done()
+		if lostReason(r.Err()) != holdfast.LostRemoved {
+			t.Error(r.Err())
+		}
+	})
+}
+
+// TestDowngradeRefuses: bad input changes nothing; a lease that is over says so;
+// a lost one is lost.
+func TestDowngradeRefuses(t *testing.T) {
+	t.Parallel()
+	contract.Backends(t, kind, func(t *testing.T, e *contract.Env) {
+		ctx := t.Context()
+		c := e.Client(t)
+		rw := rwlock.New(c, "shared")
+		w := contract.Lock(t, rw)
+		m := contract.Lock(t, mutex.New(c, "shared"))
+		elsewhere := contract.Lock(t, rwlock.New(c, "elsewhere"))
+		reader := contract.Lock(t, rwlock.New(c, "reader").RLocker())
+		var none context.Context
+		for what, f := range map[string]func() (*holdfast.Lease, error){
+			"nil":               func() (*holdfast.Lease, error) { return rw.Downgrade(ctx, nil) },
+			"a zero lease":      func() (*holdfast.Lease, error) { return rw.Downgrade(ctx, &holdfast.Lease{}) },
+			"a nil context":     func() (*holdfast.Lease, error) { return rw.Downgrade(none, w) },
+			"a mutex":           func() (*holdfast.Lease, error) { return rw.Downgrade(ctx, m) },
+			"another lock":      func() (*holdfast.Lease, error) { return rw.Downgrade(ctx, elsewhere) },
+			"a reader":          func() (*holdfast.Lease, error) { return rwlock.New(c, "reader").Downgrade(ctx, reader) },
+			"another client's":  func() (*holdfast.Lease, error) { return rwlock.New(e.Client(t), "shared").Downgrade(ctx, w) },
+			"a lock that fails": func() (*holdfast.Lease, error) { return rwlock.New(c, "").Downgrade(ctx, w) },
+		} {
+			if lease, err := f(); lease != nil || !errors.Is(err, holdfast.ErrInvalid) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		for _, l := range []*holdfast.Lease{w, m, elsewhere, reader} {
+			if err := l.Renew(ctx); err != nil {
+				t.Errorf("%s was harmed: %v", l.Name(), err)
+			}
+			contract.Release(t, l)
+		}
+		if _, err := rw.Downgrade(ctx, w); !errors.Is(err, holdfast.ErrReleased) {
+			t.Errorf("Downgrade of a released lease: %v", err)
+		}
+		w = contract.Lock(t, rw)
+		e.Redis.Del(ctx, lockKey)
+		if _, err := rw.Downgrade(ctx, w); lostReason(err) == "" {
+			t.Errorf("Downgrade of a lost lease: %v", err)
+		}
+		if !errors.Is(w.Err(), holdfast.ErrReleased) {
+			t.Errorf("the writer's lease: %v", w.Err())
+		}
+
+		ended, cancel := context.WithCancel(ctx)
+		w = contract.Lock(t, rw)
+		cancel()
+		if _, err := rw.Downgrade(ended, w); !errors.Is(err, context.Canceled) {
+			t.Errorf("Downgrade with an ended context: %v", err)
+		}
+		if !errors.Is(w.Err(), holdfast.ErrReleased) {
+			t.Errorf("the writer's lease: %v", w.Err())
+		}
+		contract.Release(t, contract.Lock(t, rw)) // it was released
+		e.NothingLeft(t)
+	})
+}
+
+// TestDowngradeReplyLost: sent again under the same id it finds itself done; a
+// late copy of it harms nobody; given up, it releases whichever hold there is.
+func TestDowngradeReplyLost(t *testing.T) {
+	t.Parallel()
+	contract.Real(t, kind, func(t *testing.T, e *contract.Env) {
+		ctx := t.Context()
+		p := faultproxy.New(t, e.Addr)
+		c, _ := e.ClientAt(t, p.Addr())
+		rw, other := rwlock.New(c, "shared"), rwlock.New(e.Client(t), "shared")
+		is := faultproxy.IsScript(lua.WeightedDowngrade.Source())
+		first, err := rw.Downgrade(ctx, contract.Lock(t, rw)) // loads the script
+		if err != nil {
+			t.Fatal(err)
+		}
+		contract.Release(t, first)
+		for _, action := range []faultproxy.Action{
+			faultproxy.SwallowReplyThenClose, faultproxy.CutBeforeForward,
+			faultproxy.ReplyError("LOADING Redis is loading the dataset in memory"),
+		} {
+			rule := p.Add(faultproxy.First(1, is), action)
+			copies := p.Add(is, faultproxy.DuplicateLate)
+			r, err := rw.Downgrade(ctx, contract.Lock(t, rw))
+			if err != nil || rule.Hits() != 1 {
+				t.Fatalf("%d hits: %v", rule.Hits(), err)
+			}
+			if _, err := other.TryLock(ctx); !errors.Is(err, holdfast.ErrNotAcquired) {
+				t.Errorf("a writer beside a reader: %v", err)
+			}
+			beside, err := other.TryRLock(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			contract.Release(t, r)
+			if err := copies.SendCopies(ctx); err != nil {
+				t.Fatal(err)
+			}
+			contract.Release(t, beside)
+			e.NothingLeft(t)
+			rule.Remove()
+			copies.Remove()
+		}
+		for _, action := range []faultproxy.Action{faultproxy.SwallowReplyThenHang, faultproxy.HoldRequest} {
+			rule := p.Add(faultproxy.First(1, is), action)
+			short, cancel := context.WithTimeout(ctx, 150*time.Millisecond)
+			w := contract.Lock(t, rw)
+			before := time.Now()
+			_, err := rw.Downgrade(short, w)
+			cancel()
+			if !errors.Is(err, context.DeadlineExceeded) || time.Since(before) > 2*time.Second {
+				t.Errorf("Downgrade that hangs, after %v: %v", time.Since(before), err)
+			}
+			contract.Release(t, contract.Lock(t, other)) // it was given back, long before its TTL
+			rule.Release()                               // overtaken by the release
+			rule.Remove()
+			for range 20 { // and arrived by now
+				contract.Release(t, contract.Lock(t, rw))
+			}
+			e.NothingLeft(t)
+		}
+		rule := p.Add(is, faultproxy.ReplyError("NOPERM this user has no permissions"))
+		if _, err := rw.Downgrade(ctx, contract.Lock(t, rw)); err == nil || errors.Is(err, holdfast.ErrLost) {
+			t.Errorf("Downgrade that Redis refuses: %v", err)
+		}
+		rule.Remove()
+		contract.Release(t, contract.Lock(t, other))
+	})
+}
+
+// TestDowngradeAndClose: whoever is first, nothing is left, and nothing hangs.
+func TestDowngradeAndClose(t *testing.T) {
+	t.Parallel()
+	contract.Backends(t, kind, func(t *testing.T, e *contract.Env) {
+		ctx := t.Context()
+		for i := range 30 {
+			c := e.Client(t)
+			rw := rwlock.New(c, "shared")
+			w := contract.Lock(t, rw)
+			closed := make(chan error, 1)
+			go func() {
+				if i%3 == 0 {
+					_ = w.Release(ctx) // as well
+				}
+				closed <- c.Close(ctx)
+			}()
+			r, err := rw.Downgrade(ctx, w)
+			if err := <-closed; err != nil {
+				t.Errorf("Close: %v", err)
+			}
+			if err == nil && !errors.Is(r.Err(), holdfast.ErrReleased) {
+				t.Errorf("the reader's lease after Close: %v", r.Err())
+			}
+			if err != nil && !errors.Is(err, holdfast.ErrClosed) && !errors.Is(err, holdfast.ErrReleased) {
+				t.Errorf("Downgrade: %v", err)
+			}
+			e.NothingLeft(t)
+		}
+	})
+}
+
+// TestDowngradeKeepsMinimumHold: it counts from when the writer acquired.
+func TestDowngradeKeepsMinimumHold(t *testing.T) {
+	t.Parallel()
+	contract.Backends(t, kind, func(t *testing.T, e *contract.Env) {
+		const least = 400 * time.Millisecond
+		rw := rwlock.New(e.Client(t), "shared", holdfast.WithMinHold(least))
+		w := contract.Lock(t, rw)
+		acquired := time.Now()
+		r, err := rw.Downgrade(t.Context(), w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		contract.Release(t, r)
+		contract.Release(t, contract.Lock(t, rwlock.New(e.Client(t), "shared")))
+		if d := time.Since(acquired); d < least-5*time.Millisecond {
+			t.Errorf("the next writer ran after %v, minimum hold %v", d, least)
+		}
+	})
+}

@@ -1,0 +1,204 @@
+package rwlock_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast"
+	"github.com/holdfast-go/holdfast/internal/contract"
+	"github.com/holdfast-go/holdfast/rwlock"
+)
+
+const lockKey = "holdfast:rwlock:shared"
+
+// slow is a BackOff under which only wake-ups are prompt: the next poll comes
+// after a third of the TTL.
+func slow() holdfast.Option {
+	return holdfast.WithBackOff(func() holdfast.BackOff { return every(time.Hour) })
+}
+
+type every time.Duration
+
+func (e every) NextBackOff() time.Duration { return time.Duration(e) }
+func (every) Reset()                       {}
+
+// TestReadersShare: readers hold together, a writer waits for all of them, and
+// the readers that came after it wait for the writer.
+func TestReadersShare(t *testing.T) {
+	t.Parallel()
+	contract.Backends(t, kind, func(t *testing.T, e *contract.Env) {
+		ctx := t.Context()
+		a, b := rwlock.New(e.Client(t, holdfast.WithHolder("alice"), slow()), "shared"), rwlock.New(e.Client(t, slow()), "shared")
+		first, second := contract.Lock(t, a.RLocker()), contract.Lock(t, b.RLocker())
+		if first.Token() >= second.Token() {
+			t.Error("tokens do not grow")
+		}
+		third, err := a.TryRLock(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var held *holdfast.HeldError
+		if _, err := b.TryLock(ctx); !errors.As(err, &held) || held.Holder != "alice" || held.Remaining <= 0 {
+			t.Errorf("TryLock beside readers: %v", err)
+		}
+		writer := contract.Go(ctx, b)
+		e.AwaitWaiters(t, a, 1)
+		if _, err := a.TryRLock(ctx); !errors.As(err, &held) || held.Holder != "" || held.Remaining != 0 || held.Waiters != 1 {
+			t.Errorf("TryRLock past a writer that waits: %+v, %v", held, err)
+		}
+		late := contract.Go(ctx, a.RLocker())
+		e.AwaitWaiters(t, a, 2)
+		contract.Release(t, first)
+		contract.Release(t, third)
+		if len(writer) != 0 || len(late) != 0 {
+			t.Fatal("served while a reader holds the lock")
+		}
+		contract.Release(t, second)
+		w := contract.Get(t, writer)
+		if w.Err != nil {
+			t.Fatal(w.Err)
+		}
+		if len(late) != 0 {
+			t.Error("a reader beside the writer")
+		}
+		contract.Release(t, w.Lease)
+		r := contract.Get(t, late)
+		if r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		contract.Release(t, r.Lease)
+		e.NothingLeft(t)
+	})
+}
+
+// TestReadersAreGrantedTogether: one release admits the readers at the head of
+// the queue, however many, and not the one behind the next writer. With polling
+// as slow as it can be, none is forgotten.
+func TestReadersAreGrantedTogether(t *testing.T) {
+	t.Parallel()
+	contract.Backends(t, kind, func(t *testing.T, e *contract.Env) {
+		readers := 400 // more than three scripts may grant
+		if e.Embedded {
+			readers = 150
+		}
+		ctx := t.Context()
+		holder := rwlock.New(e.Client(t), "shared")
+		locks := []*rwlock.RWLock{rwlock.New(e.Client(t, slow()), "shared"), rwlock.New(e.Client(t, slow()), "shared")}
+		lease := contract.Lock(t, holder)
+		var waiting []<-chan contract.Result
+		for i := range readers {
+			waiting = append(waiting, contract.Go(ctx, locks[i%2].RLocker()))
+		}
+		e.AwaitWaiters(t, holder, readers)
+		writer := contract.Go(ctx, locks[0])
+		e.AwaitWaiters(t, holder, readers+1)
+		behind := contract.Go(ctx, locks[1].RLocker())
+		e.AwaitWaiters(t, holder, readers+2)
+
+		released := time.Now()
+		contract.Release(t, lease)
+		for _, w := range waiting {
+			r := contract.Get(t, w)
+			if r.Err != nil {
+				t.Fatal(r.Err)
+			}
+			defer contract.Release(t, r.Lease)
+		}
+		if d := time.Since(released); d > 8*time.Second { // a poll comes after 10 s
+			t.Errorf("all readers were in after %v", d)
+		}
+		if len(writer) != 0 || len(behind) != 0 {
+			t.Error("the writer did not wait, or a reader passed it")
+		}
+		t.Cleanup(func() {
+			for _, in := range []<-chan contract.Result{writer, behind} {
+				if r := contract.Get(t, in); r.Err == nil {
+					_ = r.Lease.Release(context.WithoutCancel(ctx))
+				}
+			}
+		})
+	})
+}
+
+// TestDeadReader: one that no longer renews is out at its own TTL, although
+// others hold the lock for longer.
+func TestDeadReader(t *testing.T) {
+	t.Parallel()
+	contract.Backends(t, kind, func(t *testing.T, e *contract.Env) {
+		const ttl = 300 * time.Millisecond
+		dead := contract.Lock(t, rwlock.New(e.Client(t, holdfast.WithTTL(ttl), holdfast.WithoutRenewal()), "shared").RLocker())
+		rw := rwlock.New(e.Client(t), "shared")
+		live := contract.Lock(t, rw.RLocker())
+		writer := contract.Go(t.Context(), rw)
+		e.AwaitWaiters(t, rw, 1)
+		contract.Release(t, live)
+		w := contract.Get(t, writer)
+		if w.Err != nil {
+			t.Fatal(w.Err)
+		}
+		if dead.Err() == nil {
+			t.Error("a writer beside a reader, by their own clocks")
+		}
+		if late := time.Since(dead.Deadline()); late > 5*time.Second {
+			t.Errorf("the writer ran %v after the reader's end", late)
+		}
+		contract.Release(t, w.Lease)
+		e.NothingLeft(t)
+	})
+}
+
+// TestNoUpgrade: a reader that wants to write waits like anybody else; a writer
+// that locks again would wait for itself, and is told.
+func TestNoUpgrade(t *testing.T) {
+	t.Parallel()
+	contract.Backends(t, kind, func(t *testing.T, e *contract.Env) {
+		rw := rwlock.New(e.Client(t), "shared")
+		reader := contract.Lock(t, rw.RLocker())
+		ctx, cancel := context.WithTimeout(reader.Context(t.Context()), 100*time.Millisecond)
+		defer cancel()
+		if _, err := rw.Lock(ctx); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, holdfast.ErrNotAcquired) {
+			t.Errorf("Lock while holding RLock: %v", err)
+		}
+		again, err := rw.RLock(reader.Context(t.Context()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		contract.Release(t, again)
+		contract.Release(t, reader)
+
+		writer := contract.Lock(t, rw)
+		inside := writer.Context(t.Context())
+		for name, f := range map[string]func(context.Context) (*holdfast.Lease, error){
+			"Lock": rw.Lock, "RLock": rw.RLock, "TryRLock": rw.TryRLock,
+		} {
+			if _, err := f(inside); !errors.Is(err, holdfast.ErrInvalid) {
+				t.Errorf("%s inside a writer: %v", name, err)
+			}
+		}
+		contract.Release(t, writer)
+	})
+}
+
+func TestZeroRWLock(t *testing.T) {
+	t.Parallel()
+	for _, rw := range []*rwlock.RWLock{nil, {}} {
+		_, lock := rw.Lock(t.Context())
+		_, rlock := rw.RLock(t.Context())
+		_, try := rw.TryLock(t.Context())
+		_, tryR := rw.TryRLock(t.Context())
+		_, down := rw.Downgrade(t.Context(), nil)
+		do := rw.Do(t.Context(), func(context.Context) error { return nil })
+		rdo := rw.RDo(t.Context(), func(context.Context) error { return nil })
+		_, locker := rw.RLocker().Lock(t.Context())
+		for _, err := range []error{lock, rlock, try, tryR, down, do, rdo, locker} {
+			if !errors.Is(err, holdfast.ErrInvalid) {
+				t.Error(err)
+			}
+		}
+		if rw.Name() != "" {
+			t.Error(rw.Name())
+		}
+	}
+}
