@@ -22,7 +22,7 @@ func (k *Core) Downgrade(ctx context.Context, heavy *Lease) (*Lease, error) {
 		return nil, fmt.Errorf("holdfast: %q: %w", k.name, err)
 	}
 	defer c.end()
-	heavy.leak.Stop()
+	heavy.leak.Stop() // nobody may refer to it any more, and a leak would be released
 	h, err := heavy.h.lighten(k)
 	if err != nil {
 		return nil, err

@@ -256,8 +256,14 @@ func TestRedissonChannelRefused(t *testing.T) {
 		m := reentrant.New(c, sharedName, holdfast.WithRedisson())
 		j := java{t, e.Redis, "8743c9c0-0795-4907-87fd-6c719a6b4586:57"}
 		j.tryLock(time.Minute)
+		count := e.Real.CountClientCommands(t)
 		waiting := contract.Go(ctx, m)
 		e.AwaitWaiters(t, m, 1)
+		polls := func() int64 { return count.ByName()["EVALSHA"] }
+		contract.Eventually(t, "some polls", func() bool { return polls() > 8 })
+		if n := count.ByName()["SUBSCRIBE"]; n > 4 {
+			t.Errorf("it asked %d times for what was refused", n)
+		}
 		j.unlock(time.Minute)
 		r := contract.Get(t, waiting)
 		if r.Err != nil {

@@ -227,6 +227,28 @@ func TestDowngradeReplyLost(t *testing.T) {
 	})
 }
 
+// TestCloseAfterDowngrade: the reader's lease is the client's to end.
+func TestCloseAfterDowngrade(t *testing.T) {
+	t.Parallel()
+	contract.Backends(t, kind, func(t *testing.T, e *contract.Env) {
+		c := e.Client(t)
+		rw := rwlock.New(c, "shared")
+		r, err := rw.Downgrade(t.Context(), contract.Lock(t, rw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if !errors.Is(r.Err(), holdfast.ErrReleased) {
+			t.Errorf("the reader's lease after Close: %v", r.Err())
+		}
+		if n := e.Redis.Exists(t.Context(), lockKey).Val(); n != 0 {
+			t.Error("Close left the lock held")
+		}
+	})
+}
+
 // TestDowngradeAndClose: whoever is first, nothing is left, and nothing hangs.
 func TestDowngradeAndClose(t *testing.T) {
 	t.Parallel()
@@ -262,17 +284,18 @@ func TestDowngradeAndClose(t *testing.T) {
 func TestDowngradeKeepsMinimumHold(t *testing.T) {
 	t.Parallel()
 	contract.Backends(t, kind, func(t *testing.T, e *contract.Env) {
-		const least = 400 * time.Millisecond
+		const least = 1200 * time.Millisecond
 		rw := rwlock.New(e.Client(t), "shared", holdfast.WithMinHold(least))
 		w := contract.Lock(t, rw)
 		acquired := time.Now()
+		contract.Eventually(t, "half of it to pass", func() bool { return time.Since(acquired) > least/2 })
 		r, err := rw.Downgrade(t.Context(), w)
 		if err != nil {
 			t.Fatal(err)
 		}
 		contract.Release(t, r)
 		contract.Release(t, contract.Lock(t, rwlock.New(e.Client(t), "shared")))
-		if d := time.Since(acquired); d < least-5*time.Millisecond {
+		if d := time.Since(acquired); d < least-5*time.Millisecond || d > 3*least/2 { // from the downgrade: later
 			t.Errorf("the next writer ran after %v, minimum hold %v", d, least)
 		}
 	})

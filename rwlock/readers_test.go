@@ -8,6 +8,8 @@ import (
 
 	"github.com/holdfast-go/holdfast"
 	"github.com/holdfast-go/holdfast/internal/contract"
+	"github.com/holdfast-go/holdfast/internal/faultproxy"
+	"github.com/holdfast-go/holdfast/lua"
 	"github.com/holdfast-go/holdfast/rwlock"
 )
 
@@ -120,6 +122,49 @@ func TestReadersAreGrantedTogether(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestGrantsGoOn: what a release could not grant in one script goes on although
+// the one who released, or the one who was woken, does not see to it.
+func TestGrantsGoOn(t *testing.T) {
+	t.Parallel()
+	const readers = 300
+	pump := faultproxy.IsScript(lua.WeightedPump.Source())
+	for name, cut := range map[string]func(releaser, woken *faultproxy.Proxy){
+		"without the releaser": func(releaser, _ *faultproxy.Proxy) { releaser.Add(pump, faultproxy.CutBeforeForward) },
+		"without the woken": func(_, woken *faultproxy.Proxy) {
+			woken.Add(pump, faultproxy.CutBeforeForward)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			contract.Real(t, kind, func(t *testing.T, e *contract.Env) {
+				first, second := faultproxy.New(t, e.Addr), faultproxy.New(t, e.Addr)
+				a, _ := e.ClientAt(t, first.Addr())
+				b, _ := e.ClientAt(t, second.Addr(), slow())
+				lease := contract.Lock(t, rwlock.New(a, "shared"))
+				probe := rwlock.New(e.Client(t), "shared")
+				waiting := make([]<-chan contract.Result, readers)
+				for i := range waiting {
+					waiting[i] = contract.Go(t.Context(), rwlock.New(b, "shared").RLocker())
+				}
+				e.AwaitWaiters(t, probe, readers)
+				cut(first, second)
+				released := time.Now()
+				contract.Release(t, lease)
+				for _, w := range waiting {
+					if r := contract.Get(t, w); r.Err != nil {
+						t.Fatal(r.Err)
+					} else {
+						defer contract.Release(t, r.Lease)
+					}
+				}
+				if d := time.Since(released); d > 8*time.Second { // a poll comes after 10 s
+					t.Errorf("all were in after %v", d)
+				}
+			})
+		})
+	}
 }
 
 // TestDeadReader: one that no longer renews is out at its own TTL, although
