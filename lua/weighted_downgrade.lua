@@ -22,6 +22,7 @@ if not held then return 0 end
 vacate(id, heavy)
 used = used + weight_of(light)
 full = used >= ALL
+bury()
 redis.call('ZADD', lock, text(ms + lease), id .. ' ' .. light, text(-held), 'token ' .. id)
 longest = math.max(longest, tonumber(lease))
 settle()
