@@ -68,15 +68,20 @@ func (h *hold) releaseCall() *lua.Call {
 
 // releaseCallLocked makes the call that ends whatever the hold has. With h.mu.
 func (h *hold) releaseCallLocked() *lua.Call {
-	grave, rest := noTime, noTime
-	if h.unanswered {
-		// A copy of its first acquire may come later than this.
-		grave = strconv.FormatInt((h.core.set.ttl + tombstone).Milliseconds(), 10)
-	}
+	rest := noTime
 	if d := h.rest(); d > 0 {
 		rest = strconv.FormatInt(int64((d+time.Millisecond-1)/time.Millisecond), 10)
 	}
-	return h.endingCall(grave, rest)
+	return h.endingCall(h.grave(), rest)
+}
+
+// grave is for how long a tombstone must stay: a copy of the first acquire may
+// come later than what ends it, if one was not answered. With h.mu.
+func (h *hold) grave() any {
+	if !h.unanswered {
+		return noTime
+	}
+	return strconv.FormatInt((h.core.set.ttl + tombstone).Milliseconds(), 10)
 }
 
 func (h *hold) endingCall(grave, rest any) *lua.Call {

@@ -49,11 +49,8 @@ func (k *Core) ownerIn(ctx context.Context) (string, error) {
 // in, and must not have to wait for one that stands before them. Where several
 // may hold the lock, each takes a place in Redis.
 func (k *Core) enter(owner string) *lane.Ticket {
-	switch {
-	case k.kind.Shared:
+	if k.kind.Shared {
 		return k.client.lanes.Alone()
-	case owner != "":
-		return k.client.lanes.Enter(k.keys.Lock + "\x00" + owner)
 	}
-	return k.client.lanes.Enter(k.keys.Lock)
+	return k.client.lanes.Enter(lane.Key{Lock: k.keys.Lock, Owner: owner})
 }

@@ -14,7 +14,8 @@ type attachment struct {
 
 // leaseContext is a context that ends with its parent or with its lease.
 type leaseContext struct {
-	context.Context //nolint:containedctx // it is a context
+	context.Context                 //nolint:containedctx // it is a context
+	parent          context.Context //nolint:containedctx // goes on when the lease is over
 	lease           *Lease
 }
 
@@ -33,7 +34,7 @@ func (l *Lease) Context(parent context.Context) context.Context {
 		parent = context.Background() //nolint:forbidigo // to say what is wrong by
 	}
 	inner, cancel := context.WithCancelCause(parent)
-	lc := &leaseContext{Context: inner, lease: l}
+	lc := &leaseContext{Context: inner, parent: parent, lease: l}
 	switch {
 	case wrong:
 		cancel(invalid("Context of %q: the parent is nil", l.Name()))
@@ -79,15 +80,20 @@ func (c *leaseContext) Err() error {
 }
 
 // Value also knows the lease and, while it is held, its owner. A lease that is
-// over has none: what locks in its name then must not re-enter.
+// over has none, nor does what is around it count: what locks in its name then
+// must not re-enter.
 func (c *leaseContext) Value(key any) any {
 	switch key {
 	case leaseKey{}:
 		return c
 	case owner.Key{}:
-		if !c.lease.zero() && c.lease.h.owner != "" && c.lease.h.check() == nil {
-			return c.lease.h.owner
+		if c.lease.zero() || c.lease.h.owner == "" {
+			break
 		}
+		if c.lease.h.check() != nil {
+			return nil
+		}
+		return c.lease.h.owner
 	}
 	return c.Context.Value(key)
 }

@@ -22,6 +22,8 @@ func (k *Core) Downgrade(ctx context.Context, heavy *Lease) (*Lease, error) {
 		return nil, fmt.Errorf("holdfast: %q: %w", k.name, err)
 	}
 	defer c.end()
+	ctx, cancel := outlast(ctx, heavy.h)
+	defer cancel()
 	heavy.leak.Stop() // nobody may refer to it any more, and a leak would be released
 	h, err := heavy.h.lighten(k)
 	if err != nil {
@@ -41,7 +43,7 @@ func (k *Core) Downgrade(ctx context.Context, heavy *Lease) (*Lease, error) {
 			h.leave()
 			return nil, gone
 		case err == nil:
-			return k.lightened(ctx, h, a.Token, sent)
+			return k.lightened(ctx, h, a.Token, heavy.h.token, sent)
 		case lua.FailureOf(err) == lua.Lasting:
 			h.leave()
 			return nil, k.failed(ctx, err)
@@ -79,6 +81,9 @@ func (k *Core) checkHeavy(ctx context.Context, heavy *Lease) error {
 		return invalid("Downgrade of %q: a nil or zero Lease", k.name)
 	}
 	h := heavy.h
+	if limit := k.set.maxHold; limit > 0 && time.Since(h.acquired) > limit {
+		return invalid("Downgrade of %q: WithMaxHold(%v) is over", k.name, limit)
+	}
 	if h.client != k.client || h.core.kind != k.kind || h.core.keys.Lock != k.keys.Lock || h.core.weight <= k.weight {
 		return invalid("Downgrade of %q: %q is no lease of its writer by this client", k.name, heavy.Name())
 	}
@@ -109,8 +114,35 @@ func (h *hold) lighten(k *Core) (*hold, error) {
 	return light, nil
 }
 
-// lightened turns the answer into a Lease.
-func (k *Core) lightened(ctx context.Context, h *hold, token int64, sent time.Time) (*Lease, error) {
+// outlast is ctx without the end that the end of the lease puts to it: within
+// Do, and under Lease.Context, ctx is one that the downgrade itself ends. What is
+// left of it is what that context was derived from, and its deadline.
+func outlast(ctx context.Context, h *hold) (context.Context, context.CancelFunc) {
+	var outer context.Context
+	for lc := carried(ctx); lc != nil; lc = carried(lc.parent) {
+		if !lc.lease.zero() && lc.lease.h == h {
+			outer = lc.parent
+		}
+	}
+	deadline, ok := ctx.Deadline()
+	switch {
+	case outer == nil || endOf(ctx) != nil:
+		return ctx, func() {}
+	case !ok:
+		return outer, func() {}
+	}
+	return context.WithDeadline(outer, deadline)
+}
+
+// lightened turns the answer into a Lease. Under another token than the writer's
+// it is no downgrade: the hold had ended, somebody else may have written, and a
+// late copy of the first acquire brought it back.
+func (k *Core) lightened(ctx context.Context, h *hold, token, heavy int64, sent time.Time) (*Lease, error) {
+	if token != heavy {
+		gone := h.goneReason(lua.Released{Taken: true})
+		h.leave()
+		return nil, gone
+	}
 	h.mu.Lock()
 	acquired := h.acquired
 	owned := h.own(token, sent)
@@ -137,5 +169,7 @@ func (h *hold) failWith(err error) {
 
 func (h *hold) downgradeCall() *lua.Call {
 	k := h.core
-	return lua.NewCall(lua.WeightedDowngrade, k.allKeys, h.id, h.heavier, k.lease, h.request)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return lua.NewCall(lua.WeightedDowngrade, k.allKeys, h.id, h.heavier, k.lease, h.request, h.grave())
 }

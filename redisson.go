@@ -48,17 +48,14 @@ func (h *hold) hear() (unhear func()) {
 		c.heard[channel] = map[*hold]struct{}{}
 	}
 	c.heard[channel][h] = struct{}{}
+	c.inbox.Listen(channel) // with c.mu, so that it keeps its order with Unlisten
 	c.mu.Unlock()
-	c.inbox.Listen(channel)
 	return func() {
 		c.mu.Lock()
+		defer c.mu.Unlock()
 		delete(c.heard[channel], h)
-		last := len(c.heard[channel]) == 0
-		if last {
+		if len(c.heard[channel]) == 0 {
 			delete(c.heard, channel)
-		}
-		c.mu.Unlock()
-		if last {
 			c.inbox.Unlisten(channel)
 		}
 	}

@@ -128,8 +128,11 @@ func (h *hold) polled(call *lua.Call, sent time.Time, interval time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.polling = false
-	if h.state != waiting {
-		return // granted by a wake-up, or left
+	if h.state != waiting { // granted by a wake-up, or left
+		if a.More {
+			h.client.pumpLater(h.core)
+		}
+		return
 	}
 	if err != nil {
 		h.failure = err

@@ -48,6 +48,7 @@ if mode ~= 'try' then
     redis.call('ZADD', queue, text(score), place, alive, 'live ' .. id)
     if expires < keep then redis.call('PEXPIRE', queue, keep) end
     if score % 64 == 0 then reap() end -- now and then
+    marks[2] = text(score)
   end
 end
 
@@ -56,7 +57,6 @@ if got then return got end
 if mode == 'try' and empty and claim(request) then
   return enter() -- only dead places were in the way
 end
-local score = redis.call('ZSCORE', queue, place)
-local ahead = redis.call('ZCOUNT', queue, 1, score and '(' .. score or '+inf')
+local ahead = redis.call('ZCOUNT', queue, 1, marks[2] and '(' .. marks[2] or '+inf')
 local left, ours, holder = blocker(request)
 return { known, left, ahead, redis.call('ZCOUNT', queue, 1, '+inf'), flags, ours, holder }

@@ -36,7 +36,7 @@ local now = clock[1] * 1000000 + clock[2] -- µs
 local ms = math.floor(now / 1000)
 
 local known = 0 -- the highest token known to be given
-local taken = false -- somebody holds the lock
+local taken = false -- somebody holds the lock who excludes the request
 local full = false -- nothing more fits, whatever it asks for
 local flags = 0
 local joins
@@ -54,4 +54,15 @@ end
 local function publish(inbox, message)
   local sent = redis.pcall('PUBLISH', inbox, message)
   if type(sent) == 'table' and sent.err and flags < MUTED then flags = flags + MUTED end
+end
+
+local function first_place()
+  return redis.call('ZRANGE', queue, 1, '+inf', 'BYSCORE', 'LIMIT', 0, 1)[1]
+end
+
+-- look_again tells the waiter in a place, if there is one, to poll: token 0.
+local function look_again(place)
+  if not place then return end
+  local waiter, inbox = string.match(place, '^(%S+) %d+ (%S+)')
+  publish(inbox, waiter .. ' 0 0')
 end

@@ -1,20 +1,18 @@
 -- Shared by the scripts that may find room: the one loop that grants.
 
-local function first_place()
-  return redis.call('ZRANGE', queue, 1, '+inf', 'BYSCORE', 'LIMIT', 0, 1)[1]
-end
-
--- look_again tells the waiter in a place, if there is one, to poll: token 0.
-local function look_again(place)
-  if not place then return end
-  local waiter, inbox = string.match(place, '^(%S+) %d+ (%S+)')
-  publish(inbox, waiter .. ' 0 0')
-end
-
 -- reap removes marks that are over, a bounded number of them.
 local function reap()
   local over = redis.call('ZRANGE', queue, text(-ms), '(0', 'BYSCORE', 'LIMIT', 0, BOUND)
   if #over > 0 then redis.call('ZREM', queue, unpack(over)) end
+end
+
+-- bar writes a tombstone that stays for a time: a late copy of this id's first
+-- acquire must not take anything. expires is when the queue ended before this
+-- script, which may have emptied it, and its TTL with it.
+local function bar(id, stay, expires)
+  redis.call('ZADD', queue, text(-(ms + tonumber(stay))), 'gone ' .. id)
+  redis.call('PEXPIRE', queue, text(math.max(expires, tonumber(stay))))
+  reap()
 end
 
 -- serve makes holders of those that grant has claimed room for, and wakes all
@@ -42,6 +40,8 @@ local function serve(claimed, caller)
     local last_one = i == #inboxes and more == MORE
     publish(inbox, table.concat(wakeups[inbox], ' 0\n') .. (last_one and ' 1' or ' 0'))
   end
+  -- Not every reply has room for "more", and nobody else was told.
+  if more == MORE and #inboxes == 0 then look_again(first_place()) end
   return got
 end
 

@@ -24,7 +24,7 @@ local ended = token and redis.call('ZRANGE', shares, 1, text(ms), 'BYSCORE', 'LI
 local live = token and redis.call('ZCOUNT', shares, '(' .. text(ms), '+inf') or 0
 local foreign = owner and not token -- Redisson's
 local was, count = owner, nil -- what the hash has: its field, and its number once this script wrote it
-local changed = #ended > 0
+local changed, company = #ended > 0, false
 
 token = token and -token
 known = token or tonumber(redis.call('GET', last) or 0)
@@ -39,6 +39,14 @@ local function mine(id, request)
 end
 
 function joins(request) return token and owner_of(request) == owner end
+
+-- invite tells those who wait for the owner that holds the lock now, wherever
+-- they stand: they enter by their next poll, and the owner may wait for them.
+local function invite()
+  for _, place in ipairs(redis.call('ZRANGE', queue, 1, '+inf', 'BYSCORE', 'LIMIT', 0, BOUND)) do
+    if joins(string.match(place, '^%S+ (.*)$')) then look_again(place) end
+  end
+end
 
 local function claim(request)
   if owner then return not foreign and owner_of(request) == owner end
@@ -63,6 +71,7 @@ local function admit(id, request)
   else
     redis.call('DEL', shares)
     ended, token = {}, next_token()
+    company = owner ~= id -- named or carried: others may wait for it
     redis.call('ZADD', shares, text(-token), 'token ' .. owner)
   end
   redis.call('ZADD', shares, ends, id .. ' ' .. request)
@@ -106,6 +115,8 @@ local function settle()
   local longest = redis.call('ZRANGE', shares, -1, -1, 'WITHSCORES')[2] - ms
   redis.call('PEXPIRE', lock, longest)
   redis.call('PEXPIRE', shares, longest + 1000)
+  if company then invite() end
+  company = false
 end
 
 local function blocker()

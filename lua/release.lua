@@ -9,12 +9,7 @@ local expires = redis.call('PTTL', queue)
 -- First write, and allowed when out of memory even if there is no such member.
 -- Before grant reads the queue, so that a leaver is not granted.
 redis.call('ZREM', queue, place, 'live ' .. id)
-if ARGV[3] ~= '0' then
-  redis.call('ZADD', queue, text(-(ms + tonumber(ARGV[3]))), 'gone ' .. id)
-  -- Set in any case: the ZREM may have emptied the queue, and its TTL with it.
-  redis.call('PEXPIRE', queue, text(math.max(expires, tonumber(ARGV[3]))))
-  reap()
-end
+if ARGV[3] ~= '0' then bar(id, ARGV[3], expires) end
 
 if held and ARGV[4] ~= '0' then
   -- The head is told to look again, since it waits for the longer lease.

@@ -1122,7 +1122,7 @@ func TestBoundWithALiveWaiter(t *testing.T) {
 				if b.exists(b.lock) {
 					b.t.Fatalf("held by %q", b.holder())
 				}
-				hear.want()
+				hear.want(lua.WakeUp{ID: "live"}) // to look again, if nobody pumps
 				b.pump(0)
 			}
 			if heard := hear.heard(); len(heard) != 1 || heard[0].ID != "live" || b.holder() != "live" {

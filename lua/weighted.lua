@@ -18,7 +18,11 @@ local function whole(score)
   return digits and math.floor(tonumber(digits) * 10 ^ tonumber(zeros) + 0.5) or tonumber(score)
 end
 
-local used = -whole(redis.call('ZSCORE', lock, 'used') or '0')
+local sum = redis.call('ZSCORE', lock, 'used')
+if not sum and redis.call('EXISTS', lock) == 1 then
+  return redis.error_reply("WRONGTYPE the key is a sorted set, but not one of Holdfast's")
+end
+local used = -whole(sum or '0')
 local ended = redis.call('ZRANGE', lock, 1, text(ms), 'BYSCORE', 'LIMIT', 0, BOUND)
 local longest, changed = 0, #ended > 0
 
@@ -36,7 +40,11 @@ if #ended == BOUND then flags = MORE end
 -- The last token may be forgotten while its hold is renewed: the highest of the
 -- holds is the lowest score.
 known = tonumber(redis.call('GET', last) or -whole(redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')[2] or '0'))
-taken, full = used > 0, used >= ALL
+full = used >= ALL
+if ARGV[2] then
+  local weight, limit = weight_of(ARGV[2])
+  taken = used + weight > limit
+end
 
 local function mine(id, request)
   local ends = redis.call('ZSCORE', lock, id .. ' ' .. request)

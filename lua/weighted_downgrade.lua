@@ -5,6 +5,8 @@
 -- KEYS   1 lock   2 queue   3 last token
 -- ARGV   1 id   2 request, as it was acquired with   3 lease ms
 --        4 request of the lighter hold
+--        5 ms that a tombstone for id stays; 0 for none: a late copy of its
+--        acquire would not know the lighter hold, and queue for the heavier
 -- Reply  token (> 0)   held as lighter: its lease starts with this call
 --        0             nothing is held under id
 
@@ -25,6 +27,7 @@ full = used >= ALL
 bury()
 redis.call('ZADD', lock, text(ms + lease), id .. ' ' .. light, text(-held), 'token ' .. id)
 longest = math.max(longest, tonumber(lease))
+if ARGV[5] ~= '0' then bar(id, ARGV[5], redis.call('PTTL', queue)) end
 settle()
 grant('')
 return held

@@ -112,7 +112,8 @@ func TestReenters(t *testing.T) {
 }
 
 // TestOwnerEndsWithItsLease: a context whose lease is over never re-enters, nor
-// does what was derived from it; one within a lease that is held still does.
+// does what was derived from it, though a lease around it is held. One that a
+// program named inside of it counts.
 func TestOwnerEndsWithItsLease(t *testing.T) {
 	t.Parallel()
 	contract.Backends(t, kind, func(t *testing.T, e *contract.Env) {
@@ -121,7 +122,8 @@ func TestOwnerEndsWithItsLease(t *testing.T) {
 		inner := lock(t, outer.Context(t.Context()), m)
 		within := context.WithoutCancel(inner.Context(outer.Context(t.Context())))
 		contract.Release(t, inner)
-		again := lock(t, within, m) // by the outer lease
+		refuses(t, within, m)
+		again := lock(t, reentrant.WithOwner(within, outer.ID()), m)
 		contract.Release(t, again)
 
 		kept := lock(t, outer.Context(t.Context()), m)
@@ -218,6 +220,74 @@ func TestNamedOwner(t *testing.T) {
 		}
 		contract.Release(t, r.Lease)
 		e.NothingLeft(t)
+	})
+}
+
+// TestOwnersFriendsAreTold: a waiter whose owner comes to hold the lock is told,
+// wherever it stands, with polling as slow as it can be.
+func TestOwnersFriendsAreTold(t *testing.T) {
+	t.Parallel()
+	contract.Backends(t, kind, func(t *testing.T, e *contract.Env) {
+		slow := holdfast.WithBackOff(func() holdfast.BackOff { return every(time.Hour) })
+		job := reentrant.WithOwner(t.Context(), "job")
+		probe := reentrant.New(e.Client(t), "told")
+		lease := lock(t, t.Context(), probe)
+		wait := func(ctx context.Context, n int) <-chan contract.Result {
+			in := contract.Go(ctx, reentrant.New(e.Client(t, slow), "told"))
+			e.AwaitWaiters(t, probe, n)
+			return in
+		}
+		friends := []<-chan contract.Result{wait(job, 1)}
+		strangers := []<-chan contract.Result{wait(t.Context(), 2)}
+		friends = append(friends, wait(job, 3))
+		strangers = append(strangers, wait(t.Context(), 4))
+		friends = append(friends, wait(job, 5))
+		contract.Eventually(t, "the subscriptions", func() bool {
+			return len(e.Redis.PubSubChannels(t.Context(), "holdfast:inbox:*").Val()) == 5
+		})
+		released := time.Now()
+		contract.Release(t, lease)
+		var held []*holdfast.Lease
+		for _, in := range friends {
+			r := contract.Get(t, in)
+			if r.Err != nil {
+				t.Fatal(r.Err)
+			}
+			held = append(held, r.Lease)
+		}
+		if d := time.Since(released); d > 8*time.Second { // a poll comes after 10 s
+			t.Errorf("all of the owner were in after %v", d)
+		}
+		for _, l := range held {
+			contract.Release(t, l)
+		}
+		for _, in := range strangers {
+			r := contract.Get(t, in)
+			if r.Err != nil {
+				t.Fatal(r.Err)
+			}
+			contract.Release(t, r.Lease)
+		}
+		e.NothingLeft(t)
+	})
+}
+
+// TestNamesDoNotMeetOwners: a lock whose name looks like that of another with an
+// owner has its own line in the process.
+func TestNamesDoNotMeetOwners(t *testing.T) {
+	t.Parallel()
+	contract.Backends(t, kind, func(t *testing.T, e *contract.Env) {
+		c := e.Client(t)
+		holder := lock(t, t.Context(), reentrant.New(e.Client(t), "a"))
+		waiting := contract.Go(reentrant.WithOwner(t.Context(), "X"), reentrant.New(c, "a"))
+		e.AwaitWaiters(t, reentrant.New(e.Client(t), "a"), 1)
+		contract.Release(t, lock(t, t.Context(), reentrant.New(c, "a\x00X")))
+		contract.Release(t, holder)
+		r := contract.Get(t, waiting)
+		if r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		contract.Release(t, r.Lease)
 	})
 }
 

@@ -14,8 +14,8 @@
 // call chain with all goroutines that it starts: they do not exclude each other.
 // [WithOwner] names an owner, also one that another process uses.
 //
-// A context whose lease is over carries no owner: a Lock on what was derived
-// from it does not re-enter.
+// A context whose lease is over carries no owner, not even that of a lease or a
+// WithOwner around it: a Lock on what was derived from it does not re-enter.
 //
 // # Counting
 //
@@ -25,7 +25,8 @@
 // a re-entry never shortens the lease of what was held before, and a process
 // that dies takes its own share with it at its TTL, although others of the same
 // owner go on. The first step into the lock waits in line as a mutex does; a
-// re-entry passes the line, since those in it wait for its owner.
+// re-entry passes the line, since those in it wait for its owner. WithMinHold
+// keeps other owners out, not the one that held the lock.
 //
 // # In Redis
 //

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/holdfast-go/holdfast"
 	"github.com/holdfast-go/holdfast/internal/contract"
 	"github.com/holdfast-go/holdfast/internal/faultproxy"
@@ -227,6 +229,110 @@ func TestDowngradeReplyLost(t *testing.T) {
 	})
 }
 
+// TestDowngradeWithin: the writer's own context is as good as any, in Do too,
+// although the downgrade ends it. Its deadline and what it came from still count.
+func TestDowngradeWithin(t *testing.T) {
+	t.Parallel()
+	contract.Backends(t, kind, func(t *testing.T, e *contract.Env) {
+		rw, other := rwlock.New(e.Client(t), "shared"), rwlock.New(e.Client(t), "shared")
+		err := rw.Do(t.Context(), func(ctx context.Context) error {
+			w, _ := holdfast.FromContext(ctx)
+			short, cancel := context.WithTimeout(w.Context(ctx), time.Minute)
+			defer cancel()
+			r, err := rw.Downgrade(short, w)
+			if err != nil {
+				return err
+			}
+			beside, err := other.TryRLock(t.Context())
+			if err != nil {
+				return err
+			}
+			return errors.Join(r.Err(), r.Release(ctx), beside.Release(ctx))
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		parent, cancel := context.WithCancel(t.Context())
+		w := contract.Lock(t, rw)
+		ctx := w.Context(parent)
+		cancel()
+		if _, err := rw.Downgrade(ctx, w); !errors.Is(err, context.Canceled) || !errors.Is(w.Err(), holdfast.ErrReleased) {
+			t.Errorf("with a context that had ended: %v, %v", err, w.Err())
+		}
+		e.NothingLeft(t)
+	})
+}
+
+// TestDowngradeOfWhatCameBack: the answer must be under the writer's own token.
+// Under another, the writer's hold had ended, others may have written, and a late
+// copy of its acquire brought it back.
+func TestDowngradeOfWhatCameBack(t *testing.T) {
+	t.Parallel()
+	contract.Backends(t, kind, func(t *testing.T, e *contract.Env) {
+		rw := rwlock.New(e.Client(t), "shared")
+		w := contract.Lock(t, rw)
+		later := redis.Z{Score: -float64(w.Token() + 1000), Member: "token " + w.ID()}
+		if err := e.Redis.ZAdd(t.Context(), lockKey, later).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := rw.Downgrade(t.Context(), w); lostReason(err) != holdfast.LostTaken {
+			t.Errorf("Downgrade under another token: %v", err)
+		}
+		e.NothingLeft(t)
+	})
+}
+
+// TestDowngradeAfterMaxHold: it would be a renewal, which is refused then.
+func TestDowngradeAfterMaxHold(t *testing.T) {
+	t.Parallel()
+	contract.Backends(t, kind, func(t *testing.T, e *contract.Env) {
+		rw := rwlock.New(e.Client(t), "shared", holdfast.WithMaxHold(time.Nanosecond))
+		w := contract.Lock(t, rw)
+		if _, err := rw.Downgrade(t.Context(), w); !errors.Is(err, holdfast.ErrInvalid) || w.Err() != nil {
+			t.Errorf("Downgrade after WithMaxHold: %v, the writer's lease: %v", err, w.Err())
+		}
+		contract.Release(t, w)
+	})
+}
+
+// TestLateAcquireAfterDowngrade: a copy of the writer's first acquire that was
+// not answered comes when it is a reader: it must not queue for the writer.
+func TestLateAcquireAfterDowngrade(t *testing.T) {
+	t.Parallel()
+	contract.Real(t, kind, func(t *testing.T, e *contract.Env) {
+		p := faultproxy.New(t, e.Addr)
+		rdb := redis.NewClient(&redis.Options{Addr: p.Addr(), ContextTimeoutEnabled: true, ReadTimeout: 200 * time.Millisecond})
+		t.Cleanup(func() { _ = rdb.Close() })
+		c, err := holdfast.New(rdb)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close(context.WithoutCancel(t.Context())) })
+		rw, other := rwlock.New(c, "shared"), rwlock.New(e.Client(t), "shared")
+		contract.Release(t, contract.Lock(t, rw)) // loads the script
+		late := p.Add(faultproxy.First(1, faultproxy.IsScript(lua.WeightedAcquire.Source())), faultproxy.HoldRequest)
+		w := contract.Lock(t, rw) // by a second copy
+		r, err := rw.Downgrade(t.Context(), w)
+		if err != nil || late.Hits() != 1 {
+			t.Fatalf("%v, %d copies held back", err, late.Hits())
+		}
+		late.Release()
+		late.Remove()
+		for range 20 { // it has arrived by now
+			if err := r.Renew(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		beside, err := other.TryRLock(t.Context())
+		if err != nil {
+			t.Fatalf("a ghost of the writer waits: %v", err)
+		}
+		contract.Release(t, beside)
+		contract.Release(t, r)
+		e.NothingLeft(t)
+	})
+}
+
 // TestCloseAfterDowngrade: the reader's lease is the client's to end.
 func TestCloseAfterDowngrade(t *testing.T) {
 	t.Parallel()
@@ -294,9 +400,15 @@ func TestDowngradeKeepsMinimumHold(t *testing.T) {
 			t.Fatal(err)
 		}
 		contract.Release(t, r)
-		contract.Release(t, contract.Lock(t, rwlock.New(e.Client(t), "shared")))
-		if d := time.Since(acquired); d < least-5*time.Millisecond || d > 3*least/2 { // from the downgrade: later
-			t.Errorf("the next writer ran after %v, minimum hold %v", d, least)
+		all, err := e.Redis.ZRangeWithScores(t.Context(), lockKey, -1, -1).Result() // the last is the hold
+		if err != nil || len(all) != 1 {
+			t.Fatalf("%v, %v", all, err)
 		}
+		now := e.Redis.Time(t.Context()).Val()
+		rest := time.UnixMilli(int64(all[0].Score)).Sub(now)
+		if d := time.Since(acquired) + rest; d < least-5*time.Millisecond || rest > least/2 { // from the downgrade: longer
+			t.Errorf("the lock stays taken for %v, until %v after it was acquired, minimum hold %v", rest, d, least)
+		}
+		contract.Release(t, contract.Lock(t, rwlock.New(e.Client(t), "shared")))
 	})
 }

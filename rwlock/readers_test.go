@@ -3,8 +3,11 @@ package rwlock_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/holdfast-go/holdfast"
 	"github.com/holdfast-go/holdfast/internal/contract"
@@ -191,6 +194,61 @@ func TestDeadReader(t *testing.T) {
 		}
 		contract.Release(t, w.Lease)
 		e.NothingLeft(t)
+	})
+}
+
+// TestReaderIsNotTaken: what a reader lost beside other readers was removed;
+// only what excludes it has taken its place.
+func TestReaderIsNotTaken(t *testing.T) {
+	t.Parallel()
+	contract.Backends(t, kind, func(t *testing.T, e *contract.Env) {
+		rw := rwlock.New(e.Client(t), "shared")
+		for name, look := range map[string]func(*holdfast.Lease) error{
+			"Renew":   func(l *holdfast.Lease) error { return l.Renew(t.Context()) },
+			"Release": func(l *holdfast.Lease) error { return l.Release(t.Context()) },
+		} {
+			lost := contract.Lock(t, rw.RLocker())
+			e.Redis.Del(t.Context(), lockKey)
+			beside := contract.Lock(t, rw.RLocker())
+			if err := look(lost); lostReason(err) != holdfast.LostRemoved {
+				t.Errorf("%s beside a reader: %v", name, err)
+			}
+			contract.Release(t, beside)
+
+			lost = contract.Lock(t, rw.RLocker())
+			e.Redis.Del(t.Context(), lockKey)
+			writer := contract.Lock(t, rw)
+			if err := look(lost); lostReason(err) != holdfast.LostTaken {
+				t.Errorf("%s with a writer in its place: %v", name, err)
+			}
+			contract.Release(t, writer)
+		}
+	})
+}
+
+// TestForeignSet: with no prefix the key may be another program's sorted set,
+// which is refused and left alone.
+func TestForeignSet(t *testing.T) {
+	t.Parallel()
+	contract.Backends(t, kind, func(t *testing.T, e *contract.Env) {
+		rw := rwlock.New(e.Client(t, holdfast.WithPrefix("")), "jobs")
+		lease := contract.Lock(t, rw)
+		e.Redis.Del(t.Context(), "jobs")
+		for _, score := range []float64{-5, 0, 7, float64(time.Now().Add(time.Hour).UnixMilli())} {
+			e.Redis.ZAdd(t.Context(), "jobs", redis.Z{Score: score, Member: "send mails"})
+			for _, f := range []func(context.Context) (*holdfast.Lease, error){rw.Lock, rw.TryLock, rw.RLock, rw.TryRLock} {
+				if _, err := f(t.Context()); err == nil || !strings.Contains(err.Error(), "WRONGTYPE") {
+					t.Errorf("score %v: %v", score, err)
+				}
+			}
+			if err := lease.Renew(t.Context()); score == -5 && lostReason(err) == "" {
+				t.Errorf("Renew: %v", err)
+			}
+			if n := e.Redis.ZCard(t.Context(), "jobs").Val(); n != 1 {
+				t.Errorf("%d members, 1 before", n)
+			}
+			e.Redis.Del(t.Context(), "jobs")
+		}
 	})
 }
 

@@ -106,13 +106,19 @@ func (rw *RWLock) RDo(ctx context.Context, fn func(context.Context) error) error
 // line. The new lease has w's ID and token, and its own TTL and renewal.
 //
 // The lease w is over when Downgrade is called, whatever Downgrade returns: its
-// Err is holdfast.ErrReleased. Only a w that is not a writer's lease of this lock
-// and client is refused with holdfast.ErrInvalid and stays as it is.
+// Err is holdfast.ErrReleased, and the contexts of w end. Only a w that is not a
+// writer's lease of this lock and client, or whose WithMaxHold is over, is refused
+// with holdfast.ErrInvalid and stays as it is.
+//
+// ctx may be one of w's own, as within Do: that w ends does not count as its end.
+// What is done as a reader needs a context of the new lease, made of what w's was
+// made of.
 //
 // Downgrade sends again through failures that may pass, until ctx ends; a ctx
 // that has ended, or ends before Redis has answered, releases the lock, and the
 // error Is ctx.Err(). An error that Is holdfast.ErrLost means that w was lost
-// before. After an error nothing is held.
+// before; one that Is holdfast.ErrReleased, that it was released. After an error
+// nothing is held.
 func (rw *RWLock) Downgrade(ctx context.Context, w *holdfast.Lease) (*holdfast.Lease, error) {
 	return rw.readers().Downgrade(ctx, w)
 }

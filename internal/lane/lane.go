@@ -8,11 +8,14 @@ import (
 	"sync"
 )
 
-// Table is the lanes of a client by lock key. The zero value is ready. Safe for
-// concurrent use.
+// Key tells lanes apart: those who lock for an owner have one of their own.
+type Key struct{ Lock, Owner string }
+
+// Table is the lanes of a client. The zero value is ready. Safe for concurrent
+// use.
 type Table struct {
 	mu    sync.Mutex
-	lanes map[string]*lane
+	lanes map[Key]*lane
 }
 
 // lane is there while somebody is at its front.
@@ -24,21 +27,21 @@ type lane struct {
 // Ticket is a goroutine's place in a lane.
 type Ticket struct {
 	table *Table
-	key   string
+	key   Key
 	lane  *lane
 	ready chan struct{} // closed when the front is reached; nil: from the start
 	where *list.Element // nil: at the front
 }
 
 // Enter joins the lane of key. The ticket must be given up with Leave.
-func (t *Table) Enter(key string) *Ticket {
+func (t *Table) Enter(key Key) *Ticket {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	l := t.lanes[key]
 	ticket := &Ticket{table: t, key: key, lane: l}
 	if l == nil {
 		if t.lanes == nil {
-			t.lanes = map[string]*lane{}
+			t.lanes = map[Key]*lane{}
 		}
 		ticket.lane = &lane{}
 		t.lanes[key] = ticket.lane

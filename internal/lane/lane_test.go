@@ -44,7 +44,7 @@ func only(t *testing.T, tickets []*lane.Ticket, front int) {
 func enter(table *lane.Table, n int) []*lane.Ticket {
 	tickets := make([]*lane.Ticket, n)
 	for i := range tickets {
-		tickets[i] = table.Enter("k")
+		tickets[i] = table.Enter(lane.Key{Lock: "k"})
 	}
 	return tickets
 }
@@ -66,11 +66,11 @@ func TestOrder(t *testing.T) {
 
 func TestEachKeyHasItsLane(t *testing.T) {
 	var table lane.Table
-	a, b := table.Enter("a"), table.Enter("b")
+	a, b := table.Enter(lane.Key{Lock: "a"}), table.Enter(lane.Key{Lock: "b"})
 	if !atFront(a) || !atFront(b) {
 		t.Fatal("one waits for another key")
 	}
-	behind := table.Enter("b")
+	behind := table.Enter(lane.Key{Lock: "b"})
 	a.Leave()
 	if atFront(behind) {
 		t.Fatal("served by another key")
@@ -99,7 +99,7 @@ func TestLeaveFromTheMiddle(t *testing.T) {
 	if !atFront(tickets[3]) || atFront(tickets[2]) || atFront(tickets[4]) {
 		t.Fatal("one that left was served")
 	}
-	last := table.Enter("k") // behind who is still there
+	last := table.Enter(lane.Key{Lock: "k"}) // behind who is still there
 	if atFront(last) {
 		t.Fatal("two at the front")
 	}
@@ -134,7 +134,7 @@ func TestLeaveWhenServed(t *testing.T) {
 func TestNews(t *testing.T) {
 	var table lane.Table
 	tickets := enter(&table, 3)
-	other := table.Enter("other")
+	other := table.Enter(lane.Key{Lock: "other"})
 	if got := tickets[1].News(); got != nil {
 		t.Fatalf("news %v before there are any", got)
 	}
@@ -149,11 +149,11 @@ func TestNews(t *testing.T) {
 		t.Fatalf("news %v of another lane", got)
 	}
 	tickets[0].Leave()
-	if got := table.Enter("k").News(); got != "second" {
+	if got := table.Enter(lane.Key{Lock: "k"}).News(); got != "second" {
 		t.Fatalf("news %v for one who came later", got)
 	}
 	other.Leave()
-	if got := table.Enter("other").News(); got != nil {
+	if got := table.Enter(lane.Key{Lock: "other"}).News(); got != nil {
 		t.Fatalf("news %v of a lane that was empty", got)
 	}
 }
@@ -170,7 +170,7 @@ func TestConcurrentUse(t *testing.T) {
 		all.Go(func() {
 			for i := range turns {
 				name := (user + i) % names
-				k := table.Enter(strconv.Itoa(name))
+				k := table.Enter(lane.Key{Lock: strconv.Itoa(name)})
 				if k.Front() != nil && rand.IntN(3) == 0 {
 					for range rand.IntN(3) {
 						runtime.Gosched() // it may be served meanwhile
