@@ -46,16 +46,27 @@ local function claim(request)
   return true
 end
 
+-- bury takes the shares that have ended out of the set. Before a share is
+-- written: it may be one that has ended, which comes again, and must not be
+-- taken out then.
+local function bury()
+  if #ended > 0 then redis.call('ZREM', shares, unpack(ended)) end
+  ended = {}
+end
+
 local function admit(id, request)
   local ends = text(ms + string.match(request, '^%d+'))
-  if not token then
-    redis.call('HSET', lock, owner, 1) -- first: it is refused when out of memory
+  count = live + 1
+  redis.call('HSET', lock, owner, count) -- first: it is refused when out of memory
+  if token then
+    bury()
+  else
     redis.call('DEL', shares)
-    token, live, count = next_token(), 0, 1
+    ended, token = {}, next_token()
     redis.call('ZADD', shares, text(-token), 'token ' .. owner)
   end
   redis.call('ZADD', shares, ends, id .. ' ' .. request)
-  live, changed = live + 1, true
+  live, changed = count, true
   return token
 end
 
@@ -86,7 +97,7 @@ local function settle()
     if channel ~= '' then publish(channel, '0') end
     return
   end
-  if #ended > 0 then redis.call('ZREM', shares, unpack(ended)) end
+  bury()
   if was and was ~= owner then redis.call('HDEL', lock, was) end
   if live ~= count then redis.call('HSET', lock, owner, live) end
   local longest = redis.call('ZRANGE', shares, -1, -1, 'WITHSCORES')[2] - ms

@@ -27,7 +27,7 @@ local function weight_of(request)
   return tonumber(weight), tonumber(limit)
 end
 
--- What has ended gives its room back here, and leaves the set in settle.
+-- What has ended gives its room back here, and leaves the set in bury.
 for _, hold in ipairs(ended) do
   used = used - weight_of(string.match(hold, '^%S+ (.*)$'))
 end
@@ -35,7 +35,7 @@ if #ended == BOUND then flags = MORE end
 
 -- The last token may be forgotten while its hold is renewed: the highest of the
 -- holds is the lowest score.
-known = tonumber(redis.call('GET', last) or -tonumber(redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')[2] or 0))
+known = tonumber(redis.call('GET', last) or -whole(redis.call('ZRANGE', lock, 0, 0, 'WITHSCORES')[2] or '0'))
 taken, full = used > 0, used >= ALL
 
 local function mine(id, request)
@@ -51,9 +51,23 @@ local function claim(request)
   return true
 end
 
+-- bury takes what has ended out of the set. Before a hold is written: it may be
+-- one that has ended, which comes again, and must not be taken out then.
+local function bury()
+  if #ended == 0 then return end
+  local members = {}
+  for _, hold in ipairs(ended) do
+    table.insert(members, hold)
+    table.insert(members, 'token ' .. string.match(hold, '^%S+'))
+  end
+  redis.call('ZREM', lock, unpack(members))
+  ended = {}
+end
+
 local function admit(id, request)
   local lease = tonumber(string.match(request, '^%d+'))
-  local token = next_token()
+  local token = next_token() -- first: it is refused when out of memory
+  bury()
   redis.call('ZADD', lock, text(ms + lease), id .. ' ' .. request, text(-token), 'token ' .. id)
   longest, changed = math.max(longest, lease), true
   return token
@@ -82,15 +96,7 @@ local function settle()
     redis.call('DEL', lock)
     return
   end
-  if #ended > 0 then
-    local members = {}
-    for _, hold in ipairs(ended) do
-      table.insert(members, hold)
-      table.insert(members, 'token ' .. string.match(hold, '^%S+'))
-    end
-    redis.call('ZREM', lock, unpack(members))
-    ended = {}
-  end
+  bury()
   redis.call('ZADD', lock, text(-used), 'used')
   if redis.call('PTTL', lock) < longest then redis.call('PEXPIRE', lock, longest) end
 end
