@@ -19,11 +19,10 @@ var (
 // bind prepares what the calls of a lock have in common.
 func (k *Core) bind() {
 	k.allKeys = []any{k.keys.Lock, k.keys.Queue, k.keys.Token}
-	k.oneKey = k.allKeys[:1]
-	k.renewKeys = k.oneKey
+	k.holdKeys = k.allKeys[:1] // what tells who holds
 	if k.kind.Owned {
 		k.allKeys = append(k.allKeys, k.keys.Shares)
-		k.renewKeys = []any{k.keys.Lock, k.keys.Shares}
+		k.holdKeys = []any{k.keys.Lock, k.keys.Shares}
 	}
 	k.lease = strconv.FormatInt(k.set.ttl.Milliseconds(), 10)
 	k.request = k.requestFor("")
@@ -52,11 +51,11 @@ func (h *hold) acquireCall(mode, liveness any) *lua.Call {
 }
 
 func (h *hold) renewCall() *lua.Call {
-	return lua.NewCall(h.core.kind.Renew, h.core.renewKeys, h.id, h.core.lease, h.request)
+	return lua.NewCall(h.core.kind.Renew, h.core.holdKeys, h.id, h.core.lease, h.request)
 }
 
 func (h *hold) dropCall() *lua.Call {
-	return lua.NewCall(h.core.kind.Drop, h.core.oneKey, h.id, h.request)
+	return lua.NewCall(h.core.kind.Drop, h.core.holdKeys, h.id, h.request)
 }
 
 func (k *Core) pumpCall() *lua.Call { return lua.NewCall(k.kind.Pump, k.allKeys) }

@@ -34,10 +34,10 @@ type Core struct {
 	weight, limit int64 // what a hold takes, of how much
 
 	// Arguments of each call, boxed once: see bind.
-	allKeys, oneKey, renewKeys []any
-	request, lease, channel    any
-	interval                   time.Duration // until the first poll of a wait
-	liveness                   any           // of a first acquire
+	allKeys, holdKeys       []any
+	request, lease, channel any
+	interval                time.Duration // until the first poll of a wait
+	liveness                any           // of a first acquire
 }
 
 // All is the weight of a hold beside which there is no other: a writer's. It is

@@ -140,10 +140,9 @@ func (h *hold) judge(r lua.Released, doubt bool) error {
 	return h.goneReason(r)
 }
 
-// drop deletes the lock with a script of one key, which also runs where one of
-// several keys does not: in a cluster slot that migrates. It knows neither a
-// minimum hold nor tombstones, and of a lock with an owner it cannot tell one
-// acquisition from another unless the lease has not ended: else the watchdog goes on.
+// drop ends the hold with a script of no more keys than hold it, which also runs
+// where one of all keys does not: in a cluster slot that migrates. It knows
+// neither a minimum hold nor tombstones: else the watchdog goes on.
 func (h *hold) drop(ctx context.Context) bool {
 	h.mu.Lock()
 	plain := !h.unanswered && h.rest() == 0 && h.heavier == none && time.Now().Before(h.deadline)

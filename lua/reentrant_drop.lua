@@ -1,15 +1,20 @@
--- Gives the lock back without looking at the queue: the last resort of a release
+-- Gives a share back without looking at the queue: the last resort of a release
 -- that the four-key script could not do in time (a cluster slot in migration
--- answers TRYAGAIN to scripts of several keys). Only where this is the owner's
--- one share, which the caller knows to be its own since its lease has not ended.
--- The next waiter finds the lock free at its next poll.
+-- answers TRYAGAIN to scripts of several keys if it has only some of them, and
+-- these two come and go together). The next waiter finds the lock free at its
+-- next poll.
 --
--- KEYS   1 lock
+-- KEYS   1 lock   2 shares
 -- ARGV   1 id   2 request, as it was acquired with
--- Reply  1 released   0 not done, and nobody else holds the lock   2 others do
+-- Reply  1 released   0 it is not held   2 and somebody else holds the lock
 local size, rest = string.match(ARGV[2], '^%d+ %S+ (%d+) (.*)$')
-local count = redis.call('HGET', KEYS[1], string.sub(rest, 1, tonumber(size)))
-if not count then return 2 * redis.call('EXISTS', KEYS[1]) end
-if count ~= '1' then return 0 end
-redis.call('DEL', KEYS[1])
+local owner = string.sub(rest, 1, tonumber(size))
+if redis.call('HEXISTS', KEYS[1], owner) == 0 then return 2 * redis.call('EXISTS', KEYS[1]) end
+if redis.call('ZREM', KEYS[2], ARGV[1] .. ' ' .. ARGV[2]) == 0 then return 0 end
+local left = redis.call('ZCOUNT', KEYS[2], 1, '+inf')
+if left == 0 then
+  redis.call('DEL', KEYS[1], KEYS[2])
+else
+  redis.call('HSET', KEYS[1], owner, left)
+end
 return 1

@@ -12,7 +12,7 @@ type Kind struct {
 	Acquire, Release, Renew, Drop, Pump *lua.Script
 	// Owned: held by an owner, who may take it again, and who travels in the
 	// context. Its acquisitions are counted in a key of their own, which each
-	// of its scripts but Drop needs.
+	// of its scripts needs.
 	Owned bool
 	// Shared: several may hold it at once, so each request takes a place of its
 	// own in the queue: one release can then admit them all.
