@@ -9,6 +9,7 @@ local place = id .. ' ' .. request
 local function enter()
   local given = admit(id, request)
   settle()
+  deliver()
   return given
 end
 

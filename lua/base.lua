@@ -60,9 +60,33 @@ local function first_place()
   return redis.call('ZRANGE', queue, 1, '+inf', 'BYSCORE', 'LIMIT', 0, 1)[1]
 end
 
+-- Wake-ups, by inbox: one message for each inbox in one script.
+local inboxes, mail = {}, {}
+
+local function tell(inbox, id, token)
+  if not mail[inbox] then
+    table.insert(inboxes, inbox)
+    mail[inbox] = {}
+  end
+  table.insert(mail[inbox], id .. ' ' .. text(token))
+end
+
 -- look_again tells the waiter in a place, if there is one, to poll: token 0.
 local function look_again(place)
   if not place then return end
   local waiter, inbox = string.match(place, '^(%S+) %d+ (%S+)')
-  publish(inbox, waiter .. ' 0 0')
+  tell(inbox, waiter, 0)
+end
+
+-- deliver sends what was told. The last message says whether there is more to
+-- grant; if there is and nobody was told, the next in line is told to look again,
+-- since not every reply has room for that.
+local function deliver()
+  local more = flags % MUTED == MORE
+  if more and #inboxes == 0 then look_again(first_place()) end
+  for i, inbox in ipairs(inboxes) do
+    local last_one = more and i == #inboxes
+    publish(inbox, table.concat(mail[inbox], ' 0\n') .. (last_one and ' 1' or ' 0'))
+  end
+  inboxes, mail = {}, {}
 end

@@ -15,33 +15,21 @@ local function bar(id, stay, expires)
   reap()
 end
 
--- serve makes holders of those that grant has claimed room for, and wakes all
--- but the caller: one message for each inbox, the last of which says whether
--- there is more to grant.
+-- serve makes holders of those that grant has claimed room for, and tells all
+-- but the caller.
 local function serve(claimed, caller)
-  local got, inboxes, wakeups = nil, {}, {}
+  local got
   for _, c in ipairs(claimed) do
     local id, request = c[1], c[2]
     local given = admit(id, request)
     if id == caller then
       got = given
     else
-      local inbox = string.match(request, '^%d+ (%S+)')
-      if not wakeups[inbox] then
-        table.insert(inboxes, inbox)
-        wakeups[inbox] = {}
-      end
-      table.insert(wakeups[inbox], id .. ' ' .. text(given))
+      tell(string.match(request, '^%d+ (%S+)'), id, given)
     end
   end
   settle()
-  local more = flags
-  for i, inbox in ipairs(inboxes) do
-    local last_one = i == #inboxes and more == MORE
-    publish(inbox, table.concat(wakeups[inbox], ' 0\n') .. (last_one and ' 1' or ' 0'))
-  end
-  -- Not every reply has room for "more", and nobody else was told.
-  if more == MORE and #inboxes == 0 then look_again(first_place()) end
+  deliver()
   return got
 end
 

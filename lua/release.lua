@@ -16,6 +16,7 @@ if held and ARGV[4] ~= '0' then
   rest(id, request, ARGV[4])
   settle()
   look_again(head)
+  deliver()
   return 1 + flags
 end
 if held then vacate(id, request) end
@@ -24,5 +25,6 @@ grant(id)
 if not held and head == place and known == before then
   -- The next in line left: the one behind it must know when the lease ends.
   look_again(first_place())
+  deliver()
 end
 return (held and 1 or taken and 2 or 0) + flags

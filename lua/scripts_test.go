@@ -33,11 +33,20 @@ const (
 
 // bed is one server with the keys of one lock.
 type bed struct {
-	t                 *testing.T
+	t                 judge
 	rdb               *redis.Client
 	keys              []any
 	lock, queue, last string
 	embedded          bool
+}
+
+// judge is what the helpers need of a test: rapid's tests are none of testing's.
+type judge interface {
+	Helper()
+	Context() context.Context
+	Cleanup(f func())
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
 }
 
 func newBed(t *testing.T, rdb *redis.Client) *bed {
@@ -361,15 +370,15 @@ func (b *bed) listen(ids ...string) *ears {
 	return &ears{b, ps}
 }
 
-// heard is every wake-up so far, each of which went to its waiter's inbox: one
-// subscriber gets messages in the order in which they were published.
-func (e *ears) heard() []lua.WakeUp {
+// messages are all so far: one subscriber gets them in the order in which they
+// were published.
+func (e *ears) messages() []message {
 	b := e.b
 	b.t.Helper()
 	b.do("PUBLISH", endOfWakeUps, "")
 	ctx, cancel := context.WithTimeout(b.t.Context(), 10*time.Second)
 	defer cancel()
-	var all []lua.WakeUp
+	var all []message
 	for {
 		m, err := e.ps.ReceiveMessage(ctx)
 		if err != nil {
@@ -378,12 +387,25 @@ func (e *ears) heard() []lua.WakeUp {
 		if m.Channel == endOfWakeUps {
 			return all
 		}
-		w, ok := lua.ParseWakeUp(m.Payload)
-		if !ok || m.Channel != "inbox-"+w.ID {
-			b.t.Fatalf("%q on %q is no wake-up", m.Payload, m.Channel)
+		all = append(all, message{m.Channel, m.Payload})
+	}
+}
+
+type message struct{ channel, text string }
+
+// heard is every wake-up so far, each of which went to its waiter's inbox.
+func (e *ears) heard() []lua.WakeUp {
+	b := e.b
+	b.t.Helper()
+	var all []lua.WakeUp
+	for _, m := range e.messages() {
+		w, ok := lua.ParseWakeUp(m.text)
+		if !ok || m.channel != "inbox-"+w.ID {
+			b.t.Fatalf("%q on %q is no wake-up", m.text, m.channel)
 		}
 		all = append(all, w)
 	}
+	return all
 }
 
 func (e *ears) want(wakeUps ...lua.WakeUp) {
@@ -1122,7 +1144,7 @@ func TestBoundWithALiveWaiter(t *testing.T) {
 				if b.exists(b.lock) {
 					b.t.Fatalf("held by %q", b.holder())
 				}
-				hear.want(lua.WakeUp{ID: "live"}) // to look again, if nobody pumps
+				hear.want(lua.WakeUp{ID: "live", More: true}) // to look again, if nobody pumps
 				b.pump(0)
 			}
 			if heard := hear.heard(); len(heard) != 1 || heard[0].ID != "live" || b.holder() != "live" {
@@ -1513,10 +1535,16 @@ func (m *model) check() {
 	}
 }
 
+var scripts = []*lua.Script{
+	lua.MutexAcquire, lua.MutexRelease, lua.MutexRenew, lua.MutexDrop, lua.MutexPump,
+	lua.ReentrantAcquire, lua.ReentrantRelease, lua.ReentrantRenew, lua.ReentrantDrop, lua.ReentrantPump,
+	lua.WeightedAcquire, lua.WeightedRelease, lua.WeightedRenew, lua.WeightedDrop, lua.WeightedPump, lua.WeightedDowngrade,
+}
+
 // Each script says what it is called with, and is stored under its own name.
 func TestScripts(t *testing.T) {
 	seen := map[string]bool{}
-	for _, s := range []*lua.Script{lua.MutexAcquire, lua.MutexRelease, lua.MutexRenew, lua.MutexDrop, lua.MutexPump} {
+	for _, s := range scripts {
 		if s.Name() == "" || seen[s.SHA()] || len(s.SHA()) != 40 {
 			t.Errorf("%s: SHA %q", s.Name(), s.SHA())
 		}
@@ -1534,7 +1562,7 @@ func TestScripts(t *testing.T) {
 
 func TestSHAIsWhatRedisSays(t *testing.T) {
 	rdb := testredis.Start(t).Client(t)
-	for _, s := range []*lua.Script{lua.MutexAcquire, lua.MutexRelease, lua.MutexRenew, lua.MutexDrop, lua.MutexPump} {
+	for _, s := range scripts {
 		if sha, err := rdb.ScriptLoad(t.Context(), s.Source()).Result(); err != nil || sha != s.SHA() {
 			t.Errorf("SCRIPT LOAD %s = %q, %v; want %q", s.Name(), sha, err, s.SHA())
 		}

@@ -570,9 +570,9 @@ func TestClosedClientIsLasting(t *testing.T) {
 	}
 }
 
-// A cluster node refuses scripts that touch another slot than their keys', and
-// go-redis routes by the first key.
-func TestClusterNode(t *testing.T) {
+// clusterNode is a client of a cluster of one.
+func clusterNode(t *testing.T) *redis.ClusterClient {
+	t.Helper()
 	s := testredis.Start(t, "--cluster-enabled", "yes")
 	admin := s.Client(t)
 	if err := admin.ClusterAddSlotsRange(t.Context(), 0, 16383).Err(); err != nil {
@@ -589,6 +589,13 @@ func TestClusterNode(t *testing.T) {
 	}
 	cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{s.Addr()}})
 	t.Cleanup(func() { _ = cluster.Close() })
+	return cluster
+}
+
+// A cluster node refuses scripts that touch another slot than their keys', and
+// go-redis routes by the first key.
+func TestClusterNode(t *testing.T) {
+	cluster := clusterNode(t)
 	for _, name := range []string{"plain", "{tag}x", "x{tag}", "{}", "{}{a}", "}", "a}b", "{", "a{b", "{{a}", "ä ö", "\x00", "}{x}"} {
 		set, err := keys.For("", "mutex", name)
 		if err != nil {
