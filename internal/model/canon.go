@@ -135,7 +135,7 @@ func rankTokens(s *state) {
 	n := int8(0)
 	for t := 1; t < len(rank); t++ {
 		n += rank[t]
-		rank[t] = n
+		rank[t] = 2 * n // with room between for a lease that is handed on
 	}
 	rank[0] = 0
 	s.server.last = rank[s.server.last]

@@ -107,7 +107,7 @@ func (m *model) believe(s *state, id, token, left int8) {
 		if d := &s.client[o]; d.phase == lowering && m.weight(s, id)+1 > m.requests[id].limit {
 			d.gap = true // it excludes the reader that o would be, too
 		}
-		if s.client[o].token > token {
+		if s.client[o].token >= token && s.client[o].token > 0 {
 			s.broken = tokenOrder
 		}
 	}

@@ -22,6 +22,8 @@
 //     brings along, a bound on the steps of one script, and Downgrade;
 //   - reentrant: a set of acquisitions of one owner.
 //
+// An exclusive lease may also be handed on inside its process, without a message.
+//
 // Time is in ticks and relative: a state knows how old a message is and how long a
 // lease has left, clamped where more makes no difference. So there is no horizon:
 // the search ends when there is no new state.
@@ -48,6 +50,6 @@
 // The last token is never forgotten. A poll is sent at most once a tick and waiter.
 // Scripts are written here again rather than read from lua/, so the model can be
 // right and a script wrong; that is what the contract tests are for. Foreign
-// holders, TryLock, minimum and maximum hold times, the queue inside a process,
+// holders, TryLock, minimum and maximum hold times, how a process orders its own,
 // servers that run out of memory, fail over or lose their data: not modelled.
 package main

@@ -8,6 +8,7 @@ package main
 func (m *model) grant(s *state, caller int8) (more bool) {
 	v := &s.server
 	steps, woken := 0, -1
+	var ended []int8
 	for {
 		id, what := m.nextStep(s, caller)
 		if what == nothingToDo {
@@ -21,6 +22,7 @@ func (m *model) grant(s *state, caller int8) (more bool) {
 		switch what {
 		case reapOne:
 			v.remove(id)
+			ended = append(ended, id)
 			continue
 		case skipOne:
 			v.unqueue(id)
@@ -37,6 +39,11 @@ func (m *model) grant(s *state, caller int8) (more bool) {
 		}
 		if !m.keeps(severalGrants) {
 			break
+		}
+	}
+	if !m.keeps(reapedBefore) {
+		for _, id := range ended {
+			v.hold[id] = hold{} // by its id: also the hold that it has anew
 		}
 	}
 	if more && woken >= 0 {
@@ -114,6 +121,9 @@ func (m *model) take(s *state, id int8) {
 		}
 	} else {
 		v.last = token
+		if r.turns > 0 && m.keeps(tokenBlock) {
+			v.last += r.turns // for the leases that its process will hand on
+		}
 	}
 	if v.hold[id].weight > 0 { // its own hold from before, expired: not counted twice
 		v.remove(id)

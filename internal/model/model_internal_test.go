@@ -6,7 +6,7 @@ import (
 )
 
 // small is a setup of each kind that is explored in a moment.
-var small = []string{"mutex-3", "permits-3", "rw-2-brief", "reentrant-2-faults"}
+var small = []string{"mutex-3", "permits-3", "rw-2-brief", "reentrant-2-faults", "local-2"}
 
 func named(t *testing.T, name string) setup {
 	t.Helper()
@@ -33,7 +33,7 @@ func TestRuleTakenOutIsMissed(t *testing.T) {
 	for _, name := range []string{
 		"late-is-none", "tombstone", "any-head", "skip-dead", "hand-over", "wait-turn",
 		"strict-order", "reap-first", "only-held", "own-limit", "several-grants", "pump-on",
-		"weight-stays", "over-first", "idempotent", "lower-grants", "unknown-releases", "outlive",
+		"weight-stays", "over-first", "idempotent", "lower-grants", "unknown-releases", "outlive", "reaped-before", "holds-deadline", "token-block",
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, ok := ruleNamed(name)

@@ -19,6 +19,7 @@ const (
 	waitTurn
 	strictOrder
 	reapFirst
+	reapedBefore
 	onlyHeld
 	expiredIsLost
 	ownLimit
@@ -36,6 +37,8 @@ const (
 	reentryPasses
 	byAcquisition
 	outlive
+	holdsDeadline
+	tokenBlock
 	endOfRules
 )
 
@@ -116,6 +119,10 @@ var ruleTexts = []ruleText{
 		"permits-3", "STUCK",
 	},
 	{
+		reapedBefore, "reaped-before", "what is reaped is gone before its id is admitted anew, not after",
+		"permits-3-timeout", "STUCK",
+	},
+	{
 		onlyHeld, "only-held", "a release takes off the counter only the hold that it removes",
 		"permits-3", "COUNTER",
 	},
@@ -184,6 +191,15 @@ var ruleTexts = []ruleText{
 	{
 		outlive, "outlive", "tombstones outlive the hold",
 		"reentrant-2-faults", "GHOST",
+	},
+	// Handed over inside a process.
+	{
+		holdsDeadline, "holds-deadline", "a lease that is handed on has the deadline of its hold",
+		"local-2", "EXCLUSION",
+	},
+	{
+		tokenBlock, "token-block", "a grant reserves the tokens of the turns to come",
+		"local-2", "TOKEN ORDER",
 	},
 }
 

@@ -18,6 +18,7 @@ type request struct {
 	weight, limit int8
 	lowers        bool // a writer that may become a reader
 	owner         int8 // of a reentrant lock
+	turns         int8 // how often its process may hand the lease on to another goroutine
 }
 
 // setup is one configuration to explore.
@@ -55,6 +56,7 @@ var (
 	writer   = request{weight: all, limit: all}
 	stepping = request{weight: all, limit: all, lowers: true}
 	ours     = request{weight: 1, limit: 1, owner: 0}
+	turning  = request{weight: 1, limit: 1, turns: 1}
 	theirs   = request{weight: 1, limit: 1, owner: 1}
 )
 
@@ -167,6 +169,15 @@ var setups = []setup{
 		name: "reentrant-2-faults", about: "one owner alone: a cancel, two time-outs, a release sent twice",
 		kind: reentrant, requests: []request{ours, ours}, ttl: 2, live: 2, alone: true,
 		faults: budget{timeouts: 2, cancels: 1, repeats: 1},
+	},
+	{
+		name: "local-2", about: "a lease may be handed on inside a process; a renewal, a crash",
+		kind: exclusive, requests: []request{turning, turning}, ttl: 2, live: 2, alone: true,
+		faults: budget{renewals: 1, crashes: 1},
+	},
+	{
+		name: "local-3", about: "the same with a third process, nothing fails",
+		kind: exclusive, requests: []request{turning, turning, plain}, ttl: 2, live: 2, alone: true,
 	},
 }
 

@@ -60,6 +60,7 @@ type client struct {
 	answered bool // an acquire of this id was answered
 	unknown  bool // a first acquire was not: a copy of it may arrive later
 	reader   bool // downgraded
+	turn     int8 // held: how often the lease was handed on
 	gap      bool // lowering: another writer was believed meanwhile
 }
 

@@ -13,7 +13,8 @@ const (
 	expires
 	renews
 	lowers
-	drops // gives up a downgrade that is unknown
+	handsOn // the lease, to a goroutine of the same process
+	drops   // gives up a downgrade that is unknown
 	crashes
 	served   // the server runs a request
 	repeated // and its answer is lost, so that it is sent again
@@ -105,6 +106,16 @@ func (m *model) holderSteps(s *state, id int8, do func(action, func(*state, *cli
 		do(renews, func(t *state, _ *client) {
 			t.left.renewals--
 			t.send(message{kind: renew, id: id})
+		})
+	}
+	if c.turn < m.requests[id].turns {
+		do(handsOn, func(t *state, d *client) {
+			d.turn++
+			left := d.left
+			if !m.keeps(holdsDeadline) {
+				left = m.ttl
+			}
+			m.believe(t, id, d.token+1, left)
 		})
 	}
 	if m.requests[id].lowers && !c.reader && !s.underWay(downgrade, id) {

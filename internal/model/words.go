@@ -47,6 +47,8 @@ func (m *model) happens(e step, before *state) string {
 		return who + " sends a renewal"
 	case lowers:
 		return who + " ends its writer's lease and sends a downgrade"
+	case handsOn:
+		return who + " hands its lease on to another goroutine"
 	case drops:
 		return who + " gives the downgrade up"
 	case crashes:
