@@ -23,6 +23,7 @@
 //   - reentrant: a set of acquisitions of one owner.
 //
 // An exclusive lease may also be handed on inside its process, without a message.
+// The lock on a majority of servers has a model of its own: redlock.go.
 //
 // Time is in ticks and relative: a state knows how old a message is and how long a
 // lease has left, clamped where more makes no difference. So there is no horizon:
@@ -50,6 +51,7 @@
 // The last token is never forgotten. A poll is sent at most once a tick and waiter.
 // Scripts are written here again rather than read from lua/, so the model can be
 // right and a script wrong; that is what the contract tests are for. Foreign
-// holders, TryLock, minimum and maximum hold times, how a process orders its own,
-// servers that run out of memory, fail over or lose their data: not modelled.
+// holders, TryLock (but for the majority's), minimum and maximum hold times, how a
+// process orders its own goroutines, servers that run out of memory, replicas and
+// failover: not modelled.
 package main

@@ -67,7 +67,7 @@ func everything(out io.Writer, limit int) bool {
 // holds explores a setup with all rules in force.
 func holds(out io.Writer, s setup, limit int) bool {
 	began := time.Now()
-	v := explore[state, step](&model{setup: s, rules: every}, limit)
+	v := s.explore(every, limit)
 	result := "every property holds"
 	switch {
 	case v.broken != "":
@@ -84,7 +84,7 @@ func holds(out io.Writer, s setup, limit int) bool {
 // missed explores where a rule is missed, without it.
 func missed(out io.Writer, r ruleText, limit int) bool {
 	s, _ := setupNamed(r.setup)
-	v := explore[state, step](&model{setup: s, rules: every &^ r.rule}, limit)
+	v := s.explore(every&^r.rule, limit)
 	result := fmt.Sprintf("%s, in %d steps, after %d states", property(v.broken), len(v.trace), v.states)
 	if v.broken == "" {
 		result = fmt.Sprintf("nothing breaks in all %d states: the other rules suffice", v.states)
@@ -118,7 +118,7 @@ func takeOut(out io.Writer, name, in string, limit int) int {
 		say(out, "no setup %q; see -list", in)
 		return 2
 	}
-	v := explore[state, step](&model{setup: s, rules: every &^ r.rule}, limit)
+	v := s.explore(every&^r.rule, limit)
 	say(out, "Without %s (%s), in %s (%s): %d states", r.name, r.says, s.name, s.about, v.states)
 	switch {
 	case v.cut:

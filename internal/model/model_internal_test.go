@@ -6,7 +6,7 @@ import (
 )
 
 // small is a setup of each kind that is explored in a moment.
-var small = []string{"mutex-3", "permits-3", "rw-2-brief", "reentrant-2-faults", "local-2"}
+var small = []string{"local-2", "permits-2-brief", "rw-2-brief", "reentrant-2-faults"}
 
 func named(t *testing.T, name string) setup {
 	t.Helper()
@@ -20,7 +20,7 @@ func named(t *testing.T, name string) setup {
 func TestEveryPropertyHolds(t *testing.T) {
 	for _, name := range small {
 		t.Run(name, func(t *testing.T) {
-			v := explore[state, step](&model{setup: named(t, name), rules: every}, 1_000_000)
+			v := named(t, name).explore(every, 1_000_000)
 			if v.cut || v.broken != "" {
 				t.Errorf("%s after %d states\n%s", v.broken, v.states, strings.Join(v.trace, "\n"))
 			}
@@ -33,14 +33,14 @@ func TestRuleTakenOutIsMissed(t *testing.T) {
 	for _, name := range []string{
 		"late-is-none", "tombstone", "any-head", "skip-dead", "hand-over", "wait-turn",
 		"strict-order", "reap-first", "only-held", "own-limit", "several-grants", "pump-on",
-		"weight-stays", "over-first", "idempotent", "lower-grants", "unknown-releases", "outlive", "reaped-before", "holds-deadline", "token-block",
+		"weight-stays", "over-first", "idempotent", "lower-grants", "unknown-releases", "outlive", "reaped-before", "holds-deadline", "token-block", "majority", "release-all",
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, ok := ruleNamed(name)
 			if !ok {
 				t.Fatal("no such rule")
 			}
-			v := explore[state, step](&model{setup: named(t, r.setup), rules: every &^ r.rule}, 100_000)
+			v := named(t, r.setup).explore(every&^r.rule, 100_000)
 			if property(v.broken) != r.finds {
 				t.Errorf("found %q, not %q, in %d states", v.broken, r.finds, v.states)
 			}
@@ -54,13 +54,13 @@ func TestRuleTakenOutIsMissed(t *testing.T) {
 // What canonical forgets hides nothing: with all of it kept, the same holds and
 // the same breaks, only over more states.
 func TestForgettingHidesNothing(t *testing.T) {
-	for _, name := range []string{"rw-2-brief", "reentrant-2-faults"} {
+	for _, name := range []string{"rw-2-brief"} {
 		m := &model{setup: named(t, name), rules: every, raw: true}
 		if v := explore[state, step](m, 1_000_000); v.cut || v.broken != "" {
 			t.Errorf("%s: %s after %d states", name, v.broken, v.states)
 		}
 	}
-	for _, name := range []string{"late-is-none", "tombstone", "own-limit", "lower-grants", "idempotent", "outlive"} {
+	for _, name := range []string{"late-is-none", "tombstone", "lower-grants", "outlive"} {
 		r, _ := ruleNamed(name)
 		m := &model{setup: named(t, r.setup), rules: every &^ r.rule, raw: true}
 		if v := explore[state, step](m, 200_000); property(v.broken) != r.finds {

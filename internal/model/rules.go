@@ -39,6 +39,12 @@ const (
 	outlive
 	holdsDeadline
 	tokenBlock
+	majorityNeeded
+	quorumDeadline
+	fromSend
+	releaseAll
+	readdWhileHeld
+	stayAway
 	endOfRules
 )
 
@@ -200,6 +206,31 @@ var ruleTexts = []ruleText{
 	{
 		tokenBlock, "token-block", "a grant reserves the tokens of the turns to come",
 		"local-2", "TOKEN ORDER",
+	},
+	// On a majority of servers.
+	{
+		majorityNeeded, "majority", "a lease needs a majority of the nodes",
+		"redlock", "EXCLUSION",
+	},
+	{
+		quorumDeadline, "quorum-deadline", "it ends when the node that completes its majority may forget it",
+		"redlock-renewal", "EXCLUSION",
+	},
+	{
+		fromSend, "from-send", "what a node gave counts from the send",
+		"redlock", "EXCLUSION",
+	},
+	{
+		releaseAll, "release-all", "a release goes to all nodes, those whose answer is not known included",
+		"redlock", "GHOST",
+	},
+	{
+		readdWhileHeld, "readd-while-held", "a node that forgot the lock has it again only while the majority holds",
+		"redlock-renewal", "REVIVED",
+	},
+	{
+		stayAway, "stay-away", "a node that lost its data stays away for a TTL",
+		"redlock-restart", "EXCLUSION",
 	},
 }
 

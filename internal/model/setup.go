@@ -4,9 +4,10 @@ package main
 type lockKind int8
 
 const (
-	exclusive lockKind = iota // one holder, in a key that Redis expires
-	weighted                  // a set of holders with a counter beside it
-	reentrant                 // a set of acquisitions of one owner
+	exclusive  lockKind = iota // one holder, in a key that Redis expires
+	weighted                   // a set of holders with a counter beside it
+	reentrant                  // a set of acquisitions of one owner
+	onMajority                 // two try to hold a majority of three servers
 )
 
 // all is the weight and the limit of a writer, and the limit of a reader: more
@@ -119,6 +120,11 @@ var setups = []setup{
 		faults: budget{timeouts: 1},
 	},
 	{
+		name: "permits-2-brief", about: "one and two of two permits, one step in a script; a crash",
+		kind: weighted, requests: []request{one, two}, ttl: 2, live: 2, bound: 1, alone: true,
+		faults: budget{crashes: 1},
+	},
+	{
 		name: "permits-2-faults", about: "one of each fault, two time-outs, one step in a script",
 		kind: weighted, requests: []request{one, two}, ttl: 2, live: 2, bound: 1, alone: true,
 		faults: budget{timeouts: 2, crashes: 1, cancels: 1, renewals: 1, repeats: 1},
@@ -179,6 +185,26 @@ var setups = []setup{
 		name: "local-3", about: "the same with a third process, nothing fails",
 		kind: exclusive, requests: []request{turning, turning, plain}, ttl: 2, live: 2, alone: true,
 	},
+	{
+		name: "redlock", about: "two acquisitions on three nodes, nothing fails",
+		kind: onMajority, ttl: 2,
+	},
+	{
+		name: "redlock-renewal", about: "a lease is extended, by whichever nodes hear of it",
+		kind: onMajority, ttl: 2, faults: budget{renewals: 1},
+	},
+	{
+		name: "redlock-restart", about: "a node loses its data",
+		kind: onMajority, ttl: 2, faults: budget{crashes: 1},
+	},
+}
+
+// explore explores the setup with these rules in force.
+func (s setup) explore(rules rule, limit int) verdict {
+	if s.kind == onMajority {
+		return explore[majorityState, majorityStep](&majority{setup: s, rules: rules}, limit)
+	}
+	return explore[state, step](&model{setup: s, rules: rules}, limit)
 }
 
 // setupNamed finds a setup by its name.
