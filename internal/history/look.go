@@ -3,6 +3,7 @@
 package history
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -35,4 +36,23 @@ func LookAtWeights(t *testing.T, rdb *redis.Client, key string) {
 	if used != sum {
 		t.Errorf("%s counts %d, but lists %d: %v", key, used, sum, members)
 	}
+}
+
+// contents writes down every key there is: a few, of one lock.
+func contents(t *testing.T, rdb *redis.Client) string {
+	t.Helper()
+	ctx := t.Context()
+	var text strings.Builder
+	now := rdb.Time(ctx).Val()
+	fmt.Fprintf(&text, "%d ms, %v\n", now.UnixMilli(), rdb.PubSubChannels(ctx, "*").Val())
+	for _, key := range rdb.Keys(ctx, "*").Val() {
+		fmt.Fprintf(&text, "  %s, %v left\n", key, rdb.PTTL(ctx, key).Val())
+		for _, m := range rdb.ZRangeWithScores(ctx, key, 0, -1).Val() {
+			fmt.Fprintf(&text, "    %.0f %v\n", m.Score, m.Member)
+		}
+		for field, value := range rdb.HGetAll(ctx, key).Val() {
+			fmt.Fprintf(&text, "    %s = %s\n", field, value)
+		}
+	}
+	return text.String()
 }

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/holdfast-go/holdfast/internal/contract"
 	"github.com/holdfast-go/holdfast/internal/processtest"
 )
@@ -183,6 +185,7 @@ func (s *Storm) Halt() []Op {
 		m.process.Tell("halt")
 	}
 	before := processtest.Monotonic()
+	defer s.explain() // should the next line end the test
 	contract.Within(s.t, quietTime, "every goroutine to have its turn", s.allQuiet)
 	quiet := processtest.Monotonic() - before
 	for _, m := range s.crew {
@@ -201,6 +204,40 @@ func (s *Storm) Halt() []Op {
 	s.t.Logf("%d holds; %d killed, %d stopped; quiet after %v; of those not killed: %+v; waits:%s",
 		len(ops), s.kills, s.stops, quiet.Round(time.Millisecond), s.counts, Waits(ops))
 	return ops
+}
+
+// explain says why a history does not come to an end: what is in Redis, and what
+// the goroutines that are left do.
+func (s *Storm) explain() {
+	s.t.Helper()
+	if s.allQuiet() {
+		return
+	}
+	rdb := redis.NewClient(&redis.Options{Addr: s.Settings.Addr})
+	defer func() { _ = rdb.Close() }()
+	for range 2 { // what changes in between?
+		s.t.Logf("Redis at %v: %s", processtest.Monotonic(), contents(s.t, rdb))
+		processtest.Await(s.t, processtest.Monotonic()+s.Settings.TTL)
+	}
+	for _, m := range s.crew {
+		s.mu.Lock()
+		quiet := s.quiet[m.name]
+		s.mu.Unlock()
+		if !quiet {
+			s.t.Logf("%s is not quiet", m.name)
+			m.process.Tell("stacks")
+		}
+	}
+	for _, m := range s.crew {
+		m.process.Close()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, text := range s.troubles {
+		s.t.Log(text)
+	}
+	ops, err := s.Ops()
+	s.t.Logf("of the history: %v\n%s", err, Timeline(ops, s.Notes(), processtest.Monotonic(), 2*shownEvents))
 }
 
 func (s *Storm) allQuiet() bool {

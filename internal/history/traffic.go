@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -70,15 +71,22 @@ func (c *Counts) add(d Counts) {
 	c.Lightened += d.Lightened
 }
 
-// Orders are what a child must obey to take part in a history: "traffic" and
-// "halt".
+// Orders are what a child must obey to take part in a history: "traffic", "halt"
+// and, to find out why it does not end then, "stacks".
 func Orders() map[string]processtest.Order {
 	var p player
 	p.halted = make(chan struct{})
 	return map[string]processtest.Order{
 		"traffic": p.play,
 		"halt":    func(context.Context, *processtest.Worker, string) { close(p.halted) },
+		"stacks":  stacks,
 	}
+}
+
+func stacks(_ context.Context, w *processtest.Worker, _ string) {
+	text := make([]byte, 32<<10) // a report is one line, which has at most 64 KB
+	text = text[:runtime.Stack(text, true)]
+	w.Say(processtest.Report{Event: eventTrouble, Error: string(text)})
 }
 
 // player is the traffic of one process.
