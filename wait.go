@@ -9,7 +9,7 @@ import (
 	"github.com/holdfast-go/holdfast/watchdog"
 )
 
-// seek waits until the hold is held (nil), has lost its place (errPlaceLost),
+// seek waits until the hold is held, or was (nil), has lost its place (errPlaceLost),
 // fails for good, or ctx or the client ends. The polls are the watchdog's; this
 // goroutine only sends the first acquire.
 func (h *hold) seek(ctx context.Context, t *lane.Ticket) error {
@@ -70,7 +70,8 @@ func (h *hold) await(ctx context.Context, t *lane.Ticket, retry <-chan time.Time
 		if !last.at.IsZero() {
 			t.Tell(last)
 		}
-		if s == held || stopped != nil {
+		// Over: it was granted, and its lease ended before this goroutine ran.
+		if s != waiting || stopped != nil {
 			return true, stopped
 		}
 	}

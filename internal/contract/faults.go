@@ -65,6 +65,7 @@ func RunFaults(t *testing.T, k Kind) {
 		{"PollUnderWayKeepsNoRenewalBack", pollUnderWay},
 		{"OneReleaseAtATime", oneRelease},
 		{"UserCodeThatBlocksHarmsNobody", userCodeBlocks},
+		{"GrantThatEndsUnseen", grantEndsUnseen},
 		{"FailureIsSaid", failureIsSaid},
 		{"MinHoldOverTrouble", minHoldOverTrouble},
 		{"NextIsTold", nextIsTold},

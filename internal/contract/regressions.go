@@ -71,14 +71,18 @@ func oneRelease(t *testing.T, e *Env) {
 	}
 }
 
-// stuck is a BackOff that does not return until end is closed.
+// stuck is a BackOff that does not return until end is closed, but the first time.
 type stuck struct {
 	calls int
+	in    chan<- struct{} // closed when it is stuck; may be nil
 	end   <-chan struct{}
 }
 
 func (s *stuck) NextBackOff() time.Duration {
 	if s.calls++; s.calls > 1 {
+		if s.in != nil && s.calls == 2 {
+			close(s.in)
+		}
 		<-s.end
 	}
 	return 10 * time.Millisecond
@@ -128,6 +132,41 @@ func (h stuckHandler) Handle(context.Context, slog.Record) error {
 }
 func (h stuckHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
 func (h stuckHandler) WithGroup(string) slog.Handler      { return h }
+
+// grantEndsUnseen: a waiter that is granted the lock while its goroutine does not
+// run, and whose lease is over when it does, waits on under a new id, rather than
+// for what has come and gone.
+func grantEndsUnseen(t *testing.T, e *Env) {
+	const ttl = 100 * time.Millisecond
+	in, end, logged := make(chan struct{}), make(chan struct{}), make(signal, 1)
+	a := e.New(e.Client(t), "unseen")
+	lease := Lock(t, a)
+	c := e.Client(t, holdfast.WithTTL(ttl), holdfast.WithoutRenewal(), holdfast.WithLogger(slog.New(slog.NewTextHandler(logged, nil))))
+	waiting := Go(t.Context(), e.New(c, "unseen", holdfast.WithBackOff(func() holdfast.BackOff { return &stuck{in: in, end: end} })))
+	<-in
+	Release(t, lease) // grants it
+	<-logged          // that its lease was lost
+	close(end)
+	r := Get(t, waiting)
+	if r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	if err := r.Lease.Release(t.Context()); err != nil && !errors.Is(err, holdfast.ErrLost) { // it is short
+		t.Errorf("Release: %v", err)
+	}
+	e.NothingLeft(t)
+}
+
+// signal is a writer that tells when something is written.
+type signal chan struct{}
+
+func (s signal) Write(text []byte) (int, error) {
+	select {
+	case s <- struct{}{}:
+	default:
+	}
+	return len(text), nil
+}
 
 // failureIsSaid: those behind the front of their process learn why it waits.
 func failureIsSaid(t *testing.T, e *Env) {

@@ -1,0 +1,252 @@
+//go:build linux
+
+package history
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/holdfast-go/holdfast/internal/contract"
+	"github.com/holdfast-go/holdfast/internal/processtest"
+)
+
+const (
+	// longVariable asks for the long runs, and seedVariable repeats the choices
+	// of one: not its history, which is also the scheduler's.
+	longVariable = "HOLDFAST_LONG"
+	seedVariable = "HOLDFAST_SEED"
+
+	// quietTime is how long the goroutines may take to come to an end by
+	// themselves. The dead among holders and waiters cost them a few TTLs.
+	quietTime = 20 * time.Second
+
+	calm = 500 * time.Millisecond // at most, between two faults
+)
+
+// Length is how long a history is to be made.
+func Length(ordinary time.Duration) time.Duration {
+	if os.Getenv(longVariable) != "" {
+		return 12 * ordinary
+	}
+	return ordinary
+}
+
+// Storm makes a history of several processes.
+type Storm struct {
+	Settings processtest.Settings
+	Traffic  []Traffic // of each process; its seed is set here
+	Recorder
+
+	t      *testing.T
+	random *rand.Rand
+	crew   []*member
+	kills  int
+	stops  int
+
+	mu       sync.Mutex
+	quiet    map[string]bool
+	counts   Counts
+	troubles []string
+}
+
+// member is one process, and those that took its place.
+type member struct {
+	name       string
+	slot       int
+	generation int
+	process    *processtest.Process
+}
+
+// Start starts the processes and their traffic.
+func (s *Storm) Start(t *testing.T) {
+	t.Helper()
+	seed := rand.Uint64() //nolint:gosec // each run another
+	if given := os.Getenv(seedVariable); given != "" {
+		var err error
+		if seed, err = strconv.ParseUint(given, 10, 64); err != nil {
+			t.Fatalf("%s: %v", seedVariable, err)
+		}
+	}
+	t.Logf("%s=%d", seedVariable, seed)
+	s.t, s.random = t, rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // a seed repeats it
+	s.quiet = make(map[string]bool)
+	for slot := range s.Traffic {
+		m := &member{slot: slot}
+		s.crew = append(s.crew, m)
+		s.launch(m)
+	}
+	for _, m := range s.crew {
+		s.play(m)
+	}
+}
+
+// launch starts a process in the place of a member, under a new name.
+func (s *Storm) launch(m *member) {
+	s.t.Helper()
+	m.generation++
+	m.name = fmt.Sprintf("p%d.%d", m.slot, m.generation)
+	m.process = processtest.Start(s.t, s.Settings)
+	name := m.name
+	m.process.Follow(func(r processtest.Report) { s.take(name, r) })
+}
+
+func (s *Storm) play(m *member) {
+	s.t.Helper()
+	traffic := s.Traffic[m.slot]
+	traffic.Seed = s.random.Uint64()
+	text, err := json.Marshal(traffic)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	m.process.Tell("traffic " + string(text))
+}
+
+// take takes in a report. Each process has a goroutine that does.
+func (s *Storm) take(process string, r processtest.Report) {
+	var err error
+	switch r.Event {
+	case "begun":
+	case eventHeld:
+		var o Op
+		err = r.Read(&o)
+		o.Process = process
+		s.Begin(o)
+	case eventOver:
+		var e ending
+		err = r.Read(&e)
+		s.End(process, e.Number, e.At, e.Deadline, e.Why)
+	case eventQuiet:
+		var c Counts
+		err = r.Read(&c)
+		s.mu.Lock()
+		s.quiet[process] = true
+		s.counts.add(c)
+		s.mu.Unlock()
+	default: // eventTrouble among them
+		err = fmt.Errorf("%s: %s", r.Event, r.Error)
+	}
+	if err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.troubles = append(s.troubles, process+": "+err.Error())
+	}
+}
+
+// Rage kills processes, which others replace at once, and stops processes for
+// up to twice their TTL, for that long. Between two faults it calls look.
+func (s *Storm) Rage(d time.Duration, look func()) {
+	s.t.Helper()
+	for end := processtest.Monotonic() + d; processtest.Monotonic() < end; {
+		processtest.Await(s.t, processtest.Monotonic()+upTo(s.random, calm))
+		m := s.crew[s.random.IntN(len(s.crew))]
+		if oneIn(s.random, 2) {
+			s.kill(m)
+		} else {
+			s.stop(m, upTo(s.random, 2*s.Settings.TTL))
+		}
+		look()
+	}
+}
+
+func (s *Storm) kill(m *member) {
+	s.t.Helper()
+	s.kills++
+	at := processtest.Monotonic() // it lived until then at least
+	m.process.Kill()
+	s.Killed(m.name, at)
+	s.launch(m)
+	s.play(m)
+}
+
+func (s *Storm) stop(m *member, d time.Duration) {
+	s.t.Helper()
+	s.stops++
+	s.Note(processtest.Monotonic(), m.name, "stopped")
+	m.process.Stop()
+	processtest.Await(s.t, processtest.Monotonic()+d)
+	s.Note(processtest.Monotonic(), m.name, "resumed")
+	m.process.Resume()
+}
+
+// Halt lets every goroutine of every process come to the end of its turn, with
+// no wait cut off, closes the processes, and verifies the history, which it
+// returns.
+func (s *Storm) Halt() []Op {
+	s.t.Helper()
+	for _, m := range s.crew {
+		m.process.Tell("halt")
+	}
+	before := processtest.Monotonic()
+	defer s.explain() // should the next line end the test
+	contract.Within(s.t, quietTime, "every goroutine to have its turn", s.allQuiet)
+	quiet := processtest.Monotonic() - before
+	for _, m := range s.crew {
+		m.process.Close()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, text := range s.troubles {
+		if i == 5 {
+			s.t.Errorf("and %d more", len(s.troubles)-i)
+			break
+		}
+		s.t.Error(text)
+	}
+	ops := s.Verify(s.t)
+	s.t.Logf("%d holds; %d killed, %d stopped; quiet after %v; of those not killed: %+v; waits:%s",
+		len(ops), s.kills, s.stops, quiet.Round(time.Millisecond), s.counts, Waits(ops))
+	return ops
+}
+
+// explain says why a history does not come to an end: what is in Redis, and what
+// the goroutines that are left do.
+func (s *Storm) explain() {
+	s.t.Helper()
+	if s.allQuiet() {
+		return
+	}
+	rdb := redis.NewClient(&redis.Options{Addr: s.Settings.Addr})
+	defer func() { _ = rdb.Close() }()
+	for range 2 { // what changes in between?
+		s.t.Logf("Redis at %v: %s", processtest.Monotonic(), contents(s.t, rdb))
+		processtest.Await(s.t, processtest.Monotonic()+s.Settings.TTL)
+	}
+	for _, m := range s.crew {
+		s.mu.Lock()
+		quiet := s.quiet[m.name]
+		s.mu.Unlock()
+		if !quiet {
+			s.t.Logf("%s is not quiet", m.name)
+			m.process.Tell("stacks")
+		}
+	}
+	for _, m := range s.crew {
+		m.process.Close()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, text := range s.troubles {
+		s.t.Log(text)
+	}
+	ops, err := s.Ops()
+	s.t.Logf("of the history: %v\n%s", err, Timeline(ops, s.Notes(), processtest.Monotonic(), 2*shownEvents))
+}
+
+func (s *Storm) allQuiet() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.crew {
+		if !s.quiet[m.name] {
+			return false
+		}
+	}
+	return true
+}
