@@ -25,6 +25,10 @@ long: redis ## the tests at their full length, and every fuzz target for a minut
 	  done; \
 	done
 
+.PHONY: model
+model: ## the protocol, explored wholly, and each rule taken out: two minutes of CPU, 2 GB
+	go run ./internal/model
+
 .PHONY: redis
 redis: # what the tests need, from the system's package manager
 	@command -v $(HOLDFAST_TEST_SERVER) >/dev/null || sh internal/testredis/install.sh

@@ -121,7 +121,7 @@ func outlast(ctx context.Context, h *hold) (context.Context, context.CancelFunc)
 	var outer context.Context
 	for lc := carried(ctx); lc != nil; lc = carried(lc.parent) {
 		if !lc.lease.zero() && lc.lease.h == h {
-			outer = lc.parent
+			outer = lc.parent //nolint:fatcontext // one of those that ctx came from
 		}
 	}
 	deadline, ok := ctx.Deadline()

@@ -87,7 +87,7 @@ func crowd(ctx context.Context, w *processtest.Worker, _ string) {
 	for i := range 3 {
 		l := w.Lock
 		if i > 0 {
-			l = w.Another() //nolint:contextcheck // a client has a life of its own
+			l = w.Another()
 		}
 		w.Go(func() {
 			_, err := l.Acquire(ctx, "")

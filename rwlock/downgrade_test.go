@@ -186,7 +186,7 @@ func TestDowngradeReplyLost(t *testing.T) {
 			if err != nil || rule.Hits() != 1 {
 				t.Fatalf("%d hits: %v", rule.Hits(), err)
 			}
-			if _, err := other.TryLock(ctx); !errors.Is(err, holdfast.ErrNotAcquired) {
+			if _, err = other.TryLock(ctx); !errors.Is(err, holdfast.ErrNotAcquired) {
 				t.Errorf("a writer beside a reader: %v", err)
 			}
 			beside, err := other.TryRLock(ctx)
@@ -319,7 +319,7 @@ func TestLateAcquireAfterDowngrade(t *testing.T) {
 		late.Release()
 		late.Remove()
 		for range 20 { // it has arrived by now
-			if err := r.Renew(t.Context()); err != nil {
+			if err = r.Renew(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -372,8 +372,8 @@ func TestDowngradeAndClose(t *testing.T) {
 				closed <- c.Close(ctx)
 			}()
 			r, err := rw.Downgrade(ctx, w)
-			if err := <-closed; err != nil {
-				t.Errorf("Close: %v", err)
+			if failed := <-closed; failed != nil {
+				t.Errorf("Close: %v", failed)
 			}
 			if err == nil && !errors.Is(r.Err(), holdfast.ErrReleased) {
 				t.Errorf("the reader's lease after Close: %v", r.Err())

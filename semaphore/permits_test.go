@@ -73,7 +73,7 @@ func TestAllAtOnceOrNone(t *testing.T) {
 			t.Fatal(err)
 		}
 		var held *holdfast.HeldError
-		if _, err := b.TryAcquire(ctx, 3); !errors.As(err, &held) || held.Holder != "alice" || held.Remaining <= 0 {
+		if _, err = b.TryAcquire(ctx, 3); !errors.As(err, &held) || held.Holder != "alice" || held.Remaining <= 0 {
 			t.Errorf("TryAcquire of more than is free: %v", err)
 		}
 		two, err := b.TryAcquire(ctx, 2)
@@ -155,14 +155,14 @@ func TestLimitChanges(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := before.TryAcquire(ctx, 1); !errors.Is(err, holdfast.ErrNotAcquired) {
+		if _, err = before.TryAcquire(ctx, 1); !errors.Is(err, holdfast.ErrNotAcquired) {
 			t.Errorf("a sixth of 5: %v", err)
 		}
 		four, err := after.TryAcquire(ctx, 4)
 		if err != nil {
 			t.Fatalf("a ninth of 10: %v", err)
 		}
-		if _, err := after.TryAcquire(ctx, 2); !errors.Is(err, holdfast.ErrNotAcquired) {
+		if _, err = after.TryAcquire(ctx, 2); !errors.Is(err, holdfast.ErrNotAcquired) {
 			t.Errorf("an eleventh of 10: %v", err)
 		}
 		waiting := contract.Go(ctx, permits{before, 1})

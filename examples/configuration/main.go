@@ -49,7 +49,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := rdb.MSet(ctx, hosts, 0, ports, 0).Err(); err != nil {
+	if err = rdb.MSet(ctx, hosts, 0, ports, 0).Err(); err != nil {
 		return err
 	}
 	config := &config{rdb: rdb, lock: rwlock.New(client, "configuration")}
@@ -101,7 +101,7 @@ func (c *config) store(ctx context.Context, version int) error {
 		return fmt.Errorf("%d readers beside a writer", n)
 	}
 	for _, half := range []string{hosts, ports} {
-		if err := c.rdb.Set(writer.Context(ctx), half, version, 0).Err(); err != nil {
+		if err = c.rdb.Set(writer.Context(ctx), half, version, 0).Err(); err != nil {
 			return err
 		}
 		time.Sleep(time.Millisecond) // in between, a reader would see two versions

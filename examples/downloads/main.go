@@ -56,7 +56,7 @@ func run(ctx context.Context) error {
 	defer stop()
 	rdb := redis.NewClient(options)
 	defer func() { _ = rdb.Close() }() // the program ends here
-	if err := rdb.Del(ctx, running, highest, finished).Err(); err != nil {
+	if err = rdb.Del(ctx, running, highest, finished).Err(); err != nil {
 		return err
 	}
 	self, err := os.Executable()
@@ -68,7 +68,7 @@ func run(ctx context.Context) error {
 		cmd := exec.CommandContext(ctx, self)
 		cmd.Env = append(os.Environ(), addressVariable+"="+options.Addr)
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-		if err := cmd.Start(); err != nil {
+		if err = cmd.Start(); err != nil {
 			return err
 		}
 		all = append(all, cmd)
@@ -77,7 +77,7 @@ func run(ctx context.Context) error {
 	for _, cmd := range all {
 		failures = append(failures, cmd.Wait())
 	}
-	if err := errors.Join(failures...); err != nil {
+	if err = errors.Join(failures...); err != nil {
 		return err
 	}
 	most, err := rdb.ZCard(ctx, highest).Result()

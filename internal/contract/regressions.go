@@ -241,7 +241,7 @@ func nextIsTold(t *testing.T, e *Env) {
 
 // queueEnds: a tombstone in a queue that its own ZREM emptied leaves a TTL.
 func queueEnds(t *testing.T, e *Env) {
-	b, p := e.proxied(t, holdfast.WithTTL(50*time.Millisecond))
+	b, p := e.proxied(t, holdfast.WithTTL(500*time.Millisecond))
 	lost := p.Add(faultproxy.First(1, e.first()), faultproxy.SwallowReplyThenHang)
 	a := Lock(t, e.New(e.Client(t), "ends"))
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
