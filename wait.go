@@ -102,7 +102,24 @@ func (h *hold) notYet(a lua.Acquired, sent time.Time, interval time.Duration) {
 	if a.More || h.again { // a script stopped at its bound, or something may have been missed
 		wait, h.again = 0, false
 	}
-	h.client.dog.Schedule(&h.entry, sent.Add(wait))
+	due := sent.Add(wait)
+	if h.core.kind.Shared && a.Ahead > 0 {
+		due = h.together(due, wait)
+	}
+	h.client.dog.Schedule(&h.entry, due)
+}
+
+// together moves a poll up to a quarter of its interval forward, to a time that
+// it has in common with others: a client may have many places in one queue, and
+// their polls go as one command if they are due at once.
+func (h *hold) together(due time.Time, interval time.Duration) time.Time {
+	grid := interval / 4
+	for unit := minInterval; unit <= grid; unit *= 2 { // one of a few, so that grids coincide
+		if 2*unit > grid {
+			return due.Add(-(due.Sub(h.client.started) % unit))
+		}
+	}
+	return due
 }
 
 // poll asks how the place stands. With h.mu.

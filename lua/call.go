@@ -76,9 +76,12 @@ type Pipeliner interface {
 }
 
 // DoAll sends the calls as one pipeline and leaves each answer in its call: one
-// that failed does not touch the others. After NOSCRIPT the first call of each
+// that failed does not touch the others, but for polls of one lock, which may go
+// as one command. After NOSCRIPT the first call of each
 // unknown script goes as a whole, which loads it, and the rest once more.
 func DoAll(ctx context.Context, rdb Pipeliner, calls []*Call) {
+	calls, handOut := gather(calls)
+	defer handOut()
 	pipeline(ctx, rdb, calls)
 	loaded := map[*Script]bool{}
 	var rest []*Call

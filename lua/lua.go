@@ -28,6 +28,7 @@ type Script struct {
 	name   string
 	source string
 	sha    string
+	polls  *Script // of an acquire script: what many polls of one lock go as; nil: one by one
 	// The two ways to call it, boxed once: they are arguments of every call.
 	evalsha, eval [2]any
 }
@@ -61,7 +62,8 @@ var (
 
 // The scripts of the semaphore and the read-write lock.
 var (
-	WeightedAcquire   = load("weighted_acquire")
+	WeightedAcquire   = load("weighted_acquire").polledBy(WeightedPolls)
+	WeightedPolls     = load("weighted_polls")
 	WeightedRelease   = load("weighted_release")
 	WeightedRenew     = load("weighted_renew")
 	WeightedDrop      = load("weighted_drop")
@@ -88,6 +90,11 @@ func load(name string) *Script {
 		evalsha: [2]any{"evalsha", sha},
 		eval:    [2]any{"eval", source.String()},
 	}
+}
+
+func (s *Script) polledBy(many *Script) *Script {
+	s.polls = many
+	return s
 }
 
 func read(name string) string {

@@ -1539,6 +1539,7 @@ var scripts = []*lua.Script{
 	lua.MutexAcquire, lua.MutexRelease, lua.MutexRenew, lua.MutexDrop, lua.MutexPump,
 	lua.ReentrantAcquire, lua.ReentrantRelease, lua.ReentrantRenew, lua.ReentrantDrop, lua.ReentrantPump,
 	lua.WeightedAcquire, lua.WeightedRelease, lua.WeightedRenew, lua.WeightedDrop, lua.WeightedPump, lua.WeightedDowngrade,
+	lua.WeightedPolls,
 }
 
 // Each script says what it is called with, and is stored under its own name.

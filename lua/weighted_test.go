@@ -280,3 +280,80 @@ func TestWeightedDowngrade(t *testing.T) {
 		k.polls(lua.Yours, reader("c"))
 	})
 }
+
+// Polls of one lock that are due together go as one command, and each gets the
+// answer that it would have had by itself.
+func TestWeightedPollsAreOne(t *testing.T) {
+	kits(t, kind.Semaphore, func(t *testing.T, k *kit) {
+		holder := permits("holder", 2, 2)
+		k.takes(holder)
+		var waiters []claimant
+		for i := range 300 {
+			c := permits("w"+strconv.Itoa(i), 1, 2)
+			k.waits(c)
+			waiters = append(waiters, c)
+		}
+		buried, never := waiters[5], permits("never", 1, 2)
+		k.expect(2, k.releaseOf(buried, graveMS, 0))
+		k.expect(1, k.releaseOf(holder, 0, 0)) // grants w0 and w1
+		k.do("ZADD", k.queue, -1, "live w2")   // would be passed over as dead
+		k.do("PEXPIRE", k.lock, 5000)
+		ask := append([]claimant{never}, waiters...)
+		calls := make([]*lua.Call, len(ask))
+		for i, c := range ask {
+			calls[i] = k.acquireOf(c, "poll")
+		}
+		plain := k.renewOf(waiters[0], leaseMS) // goes beside them
+		lua.DoAll(t.Context(), k.rdb, append(calls, plain))
+		if n, err := plain.Int64(); err != nil || n != 1 {
+			t.Fatalf("the renewal beside them: %d, %v", n, err)
+		}
+		ahead := 0
+		for i, c := range ask {
+			a, err := calls[i].Acquired()
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch c.id {
+			case "never", buried.id:
+				if a != (lua.Acquired{Status: lua.Gone}) {
+					t.Fatalf("%s: %+v", c.id, a)
+				}
+			case "w0", "w1":
+				if a.Status != lua.Yours || a.Token != k.asked(c, "poll").Token {
+					t.Fatalf("%s: %+v", c.id, a)
+				}
+			default:
+				if a.Status != lua.Busy || a.Ahead != ahead || a.Places != 297 || a.Holder == "" || a.Remaining <= 0 {
+					t.Fatalf("%s: %+v, want %d of 297", c.id, a, ahead)
+				}
+				if alive := k.mark("live " + c.id); alive < k.nowMS() {
+					t.Fatalf("%s does not count as alive", c.id)
+				}
+				ahead++
+			}
+		}
+		k.fresh(k.lock, leaseMS) // those that were granted count from now
+
+		// Room that nobody saw is granted by them, and told in the same answer.
+		k.do("DEL", k.lock)
+		calls = []*lua.Call{k.acquireOf(waiters[2], "poll"), k.acquireOf(waiters[3], "poll"), k.acquireOf(waiters[4], "poll")}
+		lua.DoAll(t.Context(), k.rdb, calls)
+		for i, want := range []lua.Status{lua.Yours, lua.Yours, lua.Busy} {
+			if a, err := calls[i].Acquired(); err != nil || a.Status != want {
+				t.Fatalf("poll %d: %+v, %v", i, a, err)
+			}
+		}
+
+		// An error is each one's.
+		k.do("DEL", k.queue)
+		k.do("RPUSH", k.queue, "x")
+		calls = []*lua.Call{k.acquireOf(waiters[7], "poll"), k.acquireOf(waiters[8], "poll")}
+		lua.DoAll(t.Context(), k.rdb, calls)
+		for _, c := range calls {
+			if _, err := c.Acquired(); err == nil || lua.FailureOf(err) != lua.Lasting {
+				t.Fatalf("a poll of a queue that is a list: %v", err)
+			}
+		}
+	})
+}

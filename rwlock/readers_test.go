@@ -305,3 +305,36 @@ func TestZeroRWLock(t *testing.T) {
 		}
 	}
 }
+
+// TestManyWaitersPollTogether: what a thousand waiting readers of one process
+// cost Redis while nothing happens.
+func TestManyWaitersPollTogether(t *testing.T) {
+	t.Parallel()
+	contract.Real(t, kind, func(t *testing.T, e *contract.Env) {
+		const readers, seconds = 1000, 3
+		probe := rwlock.New(e.Client(t), "shared")
+		lease := contract.Lock(t, probe)
+		c := e.Client(t)
+		waiting := make([]<-chan contract.Result, readers)
+		for i := range waiting {
+			waiting[i] = contract.Go(t.Context(), rwlock.New(c, "shared").RLocker())
+		}
+		e.AwaitWaiters(t, probe, readers)
+		count := e.Real.CountClientCommands(t)
+		from := time.Now()
+		contract.Eventually(t, "some seconds to pass", func() bool { return time.Since(from) > seconds*time.Second })
+		polls := count.Total()
+		if most := int64(seconds * 60); polls > most { // one by one they are about 2,000 a second
+			t.Errorf("%d commands in %d s, want %d at most: %v", polls, seconds, most, count.ByName())
+		}
+		t.Logf("%d commands in %d s", polls, seconds)
+		contract.Release(t, lease)
+		for _, w := range waiting {
+			r := contract.Get(t, w)
+			if r.Err != nil {
+				t.Fatal(r.Err)
+			}
+			contract.Release(t, r.Lease)
+		}
+	})
+}

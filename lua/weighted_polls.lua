@@ -1,0 +1,49 @@
+-- Asks how many places of one client stand at once, and says that their waiters
+-- are alive: what as many polls would, in one command.
+--
+-- KEYS   1 lock   2 queue   3 last token
+-- ARGV   for each place, one after the other: id, request, lease ms, ms that the
+--        waiter counts as alive
+-- Reply  for each place what acquire answers to its poll
+
+-- include base
+-- include weighted
+-- include grant
+local polls, alive, longest_alive = {}, {}, 0
+for i = 1, #ARGV, 4 do
+  local id, request = ARGV[i], ARGV[i + 1]
+  local marks = redis.call('ZMSCORE', queue, 'gone ' .. id, id .. ' ' .. request)
+  local p = { id = id, request = request, lease = ARGV[i + 2], held = mine(id, request) }
+  p.place = not marks[1] and marks[2] or nil
+  if p.place and not p.held then
+    table.insert(alive, text(-(ms + tonumber(ARGV[i + 3]))))
+    table.insert(alive, 'live ' .. id)
+    longest_alive = math.max(longest_alive, tonumber(ARGV[i + 3]))
+  end
+  table.insert(polls, p)
+end
+
+for _, p in ipairs(polls) do
+  if p.held then extend(p.id, p.request, p.lease) end
+end
+if #alive > 0 then
+  -- PEXPIRE comes first: it is allowed when Redis is out of memory.
+  redis.call('PEXPIRE', queue, longest_alive + 60000, 'GT')
+  redis.call('ZADD', queue, unpack(alive))
+end
+grant('') -- whom it serves is told by wake-up as well
+
+local answers, blockers = {}, {}
+local places = redis.call('ZCOUNT', queue, 1, '+inf')
+for _, p in ipairs(polls) do
+  local token = p.held or p.place and mine(p.id, p.request)
+  if token or not p.place then
+    table.insert(answers, token or 0)
+  else
+    blockers[p.request] = blockers[p.request] or { blocker(p.request) }
+    local left, ours, holder = unpack(blockers[p.request])
+    local ahead = redis.call('ZCOUNT', queue, 1, '(' .. p.place)
+    table.insert(answers, { known, left, ahead, places, flags, ours, holder })
+  end
+end
+return answers
