@@ -12,10 +12,9 @@
 local polls, alive, longest_alive = {}, {}, 0
 for i = 1, #ARGV, 4 do
   local id, request = ARGV[i], ARGV[i + 1]
-  local marks = redis.call('ZMSCORE', queue, 'gone ' .. id, id .. ' ' .. request)
-  local p = { id = id, request = request, lease = ARGV[i + 2], held = mine(id, request) }
-  p.place = not marks[1] and marks[2] or nil
-  if p.place and not p.held then
+  local place = redis.call('ZSCORE', queue, id .. ' ' .. request)
+  local p = { id = id, request = request, lease = ARGV[i + 2], held = mine(id, request), place = place }
+  if place and not p.held then
     table.insert(alive, text(-(ms + tonumber(ARGV[i + 3]))))
     table.insert(alive, 'live ' .. id)
     longest_alive = math.max(longest_alive, tonumber(ARGV[i + 3]))
