@@ -89,8 +89,8 @@ func WithoutRenewal() Option {
 	return func(b *builder) { b.renew = false }
 }
 
-// WithMaxWait makes Lock, and every Do, stop waiting after d with a
-// [HeldError]; 0 means at once, as TryLock. The context then bounds the work,
+// WithMaxWait makes Lock, RLock, Acquire and every Do stop waiting after d with
+// a [HeldError]; 0 means at once, as TryLock. The context then bounds the work,
 // not the wait. Defaults to no limit.
 func WithMaxWait(d time.Duration) Option {
 	return func(b *builder) {
@@ -113,9 +113,9 @@ func WithMaxHold(d time.Duration) Option {
 	}
 }
 
-// WithMinHold keeps the lock taken until d after it was acquired even if it is
-// released, or its client closed, earlier; then the next waiter gets it. So a
-// job runs at most once per d over many machines. It is no promise beyond a
+// WithMinHold keeps what was acquired, the lock or some permits, taken until d
+// after that even if it is released, or its client closed, earlier; then the next
+// waiter gets it. So a job runs at most once per d over many machines. It is no promise beyond a
 // crash: a holder that dies frees the lock at its TTL. Whole milliseconds. 0
 // means that a release frees the lock, the default.
 func WithMinHold(d time.Duration) Option {
