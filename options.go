@@ -115,9 +115,9 @@ func WithMaxHold(d time.Duration) Option {
 
 // WithMinHold keeps what was acquired, the lock or some permits, taken until d
 // after that even if it is released, or its client closed, earlier; then the next
-// waiter gets it. So a job runs at most once per d over many machines. It is no promise beyond a
-// crash: a holder that dies frees the lock at its TTL. Whole milliseconds. 0
-// means that a release frees the lock, the default.
+// waiter gets it. So a job runs at most once per d over many machines. It is no
+// promise beyond a crash: a holder that dies frees the lock at its TTL. Whole
+// milliseconds. 0 means that a release frees the lock, the default.
 func WithMinHold(d time.Duration) Option {
 	return func(b *builder) {
 		switch {
