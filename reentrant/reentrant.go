@@ -85,8 +85,8 @@ func (m *Mutex) Name() string { return m.engine().Name() }
 // taken back in the background.
 //
 // A queued Lock returns at once when ctx ends. While the first command hangs it
-// returns at ctx's deadline, or within the read timeout of the go-redis client
-// after a bare cancellation.
+// returns at ctx's deadline, or within the timeouts of the go-redis client for
+// reading, or for dialling where it has to connect, after a bare cancellation.
 func (m *Mutex) Lock(ctx context.Context) (*holdfast.Lease, error) { return m.engine().Lock(ctx) }
 
 // TryLock takes the lock if the owner in ctx holds it, or if it is free and

@@ -64,8 +64,8 @@ func (rw *RWLock) Name() string { return rw.writers().Name() }
 // left in Redis is taken back in the background.
 //
 // A queued Lock returns at once when ctx ends. While the first command hangs it
-// returns at ctx's deadline, or within the read timeout of the go-redis client
-// after a bare cancellation.
+// returns at ctx's deadline, or within the timeouts of the go-redis client for
+// reading, or for dialling where it has to connect, after a bare cancellation.
 func (rw *RWLock) Lock(ctx context.Context) (*holdfast.Lease, error) { return rw.writers().Lock(ctx) }
 
 // TryLock becomes the writer if nobody holds the lock and nobody waits for it:

@@ -69,8 +69,8 @@ func (s *Semaphore) Name() string {
 // was left in Redis is taken back in the background.
 //
 // A queued Acquire returns at once when ctx ends. While the first command hangs
-// it returns at ctx's deadline, or within the read timeout of the go-redis client
-// after a bare cancellation.
+// it returns at ctx's deadline, or within the timeouts of the go-redis client for
+// reading, or for dialling where it has to connect, after a bare cancellation.
 func (s *Semaphore) Acquire(ctx context.Context, n int64) (*holdfast.Lease, error) {
 	return s.of(n).Lock(ctx)
 }

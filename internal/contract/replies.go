@@ -273,7 +273,15 @@ func hungRedis(t *testing.T, e *Env) {
 // promptWhileHung: Lock heeds its context's deadline while the command hangs,
 // and a bare cancellation within the read timeout.
 func promptWhileHung(t *testing.T, e *Env) {
-	c := e.Client(t)
+	// Where it has to connect first, it is the dial timeout that bounds it, which
+	// go-redis sets to 5 s unless told otherwise.
+	rdb := redis.NewClient(&redis.Options{Addr: e.Addr, DialTimeout: 3 * time.Second})
+	t.Cleanup(func() { _ = rdb.Close() })
+	c, err := holdfast.New(rdb)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close(context.WithoutCancel(t.Context())) })
 	l := e.New(c, "hung")
 	Release(t, Lock(t, l))
 	e.Real.Pause()
