@@ -95,7 +95,8 @@ func (h *hold) endingCall(grave, rest any) *lua.Call {
 	return lua.NewCall(k.kind.Release, k.allKeys, h.id, h.request, grave, rest)
 }
 
-// Package locktest takes leases away with it.
+// What package locktest takes leases away with: set here, once, since only this
+// package can look into a Lease.
 var _ = func() bool {
 	kind.Ending = func(lease any) *lua.Call {
 		l, ok := lease.(*Lease)

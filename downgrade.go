@@ -22,13 +22,24 @@ func (k *Core) Downgrade(ctx context.Context, heavy *Lease) (*Lease, error) {
 		return nil, fmt.Errorf("holdfast: %q: %w", k.name, err)
 	}
 	defer c.end()
-	ctx, cancel := outlast(ctx, heavy.h)
-	defer cancel()
 	heavy.leak.Stop() // nobody may refer to it any more, and a leak would be released
+	ended := endOf(ctx) != nil
 	h, err := heavy.h.lighten(k)
 	if err != nil {
 		return nil, err
 	}
+	if !ended {
+		var cancel context.CancelFunc
+		ctx, cancel = outlast(ctx, heavy.h)
+		defer cancel()
+	}
+	return k.sendDowngrade(ctx, h, heavy.h.token)
+}
+
+// sendDowngrade sends until it is answered or ctx ends, and then gives back
+// whichever hold there is.
+func (k *Core) sendDowngrade(ctx context.Context, h *hold, token int64) (*Lease, error) {
+	c := k.client
 	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
 		if endOf(ctx) != nil {
 			break
@@ -43,7 +54,7 @@ func (k *Core) Downgrade(ctx context.Context, heavy *Lease) (*Lease, error) {
 			h.leave()
 			return nil, gone
 		case err == nil:
-			return k.lightened(ctx, h, a.Token, heavy.h.token, sent)
+			return k.lightened(ctx, h, a.Token, token, sent)
 		case lua.FailureOf(err) == lua.Lasting:
 			h.leave()
 			return nil, k.failed(ctx, err)
@@ -114,9 +125,10 @@ func (h *hold) lighten(k *Core) (*hold, error) {
 	return light, nil
 }
 
-// outlast is ctx without the end that the end of the lease puts to it: within
-// Do, and under Lease.Context, ctx is one that the downgrade itself ends. What is
-// left of it is what that context was derived from, and its deadline.
+// outlast is what bounds the call where ctx is one that the downgrade itself
+// ended: within Do, or under Lease.Context. It has ctx's values and deadline, and
+// ends with what the lease's context was made of. A cancellation between the two
+// can no longer be seen.
 func outlast(ctx context.Context, h *hold) (context.Context, context.CancelFunc) {
 	var outer context.Context
 	for lc := carried(ctx); lc != nil; lc = carried(lc.parent) {
@@ -124,14 +136,19 @@ func outlast(ctx context.Context, h *hold) (context.Context, context.CancelFunc)
 			outer = lc.parent //nolint:fatcontext // one of those that ctx came from
 		}
 	}
-	deadline, ok := ctx.Deadline()
-	switch {
-	case outer == nil || endOf(ctx) != nil:
+	if outer == nil || endOf(ctx) == nil {
 		return ctx, func() {}
-	case !ok:
-		return outer, func() {}
 	}
-	return context.WithDeadline(outer, deadline)
+	kept, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	if deadline, ok := ctx.Deadline(); ok {
+		cancel()
+		kept, cancel = context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	}
+	stop := context.AfterFunc(outer, cancel)
+	return kept, func() {
+		stop()
+		cancel()
+	}
 }
 
 // lightened turns the answer into a Lease. Under another token than the writer's

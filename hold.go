@@ -91,9 +91,13 @@ type hold struct {
 
 // ask sends the first acquire, or sends it again, and takes the answer in.
 func (h *hold) ask(ctx context.Context, mode any) (lua.Acquired, error) {
-	call := h.acquireCall(mode, h.core.liveness)
 	now := time.Now()
+	alive := h.core.liveness
 	h.mu.Lock()
+	if h.interval != h.core.interval { // after a failure: its next poll will come later
+		alive = liveness(h.interval).Milliseconds()
+	}
+	call := h.acquireCall(mode, alive)
 	if h.base.IsZero() {
 		h.base = now
 	}

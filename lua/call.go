@@ -77,8 +77,8 @@ type Pipeliner interface {
 
 // DoAll sends the calls as one pipeline and leaves each answer in its call: one
 // that failed does not touch the others, but for polls of one lock, which may go
-// as one command. After NOSCRIPT the first call of each
-// unknown script goes as a whole, which loads it, and the rest once more.
+// as one command. After NOSCRIPT the first call of each unknown script goes as a
+// whole, which loads it, and the rest once more.
 func DoAll(ctx context.Context, rdb Pipeliner, calls []*Call) {
 	calls, handOut := gather(calls)
 	defer handOut()

@@ -5,7 +5,7 @@ import (
 )
 
 // gathered is how many polls of one lock go as one command at most: as many
-// places as a script may look at.
+// places as a script may look at, see BOUND in base.lua.
 const gathered = 128
 
 // gather puts polls of one lock together, where its kind has a script for that:
@@ -18,7 +18,7 @@ func gather(calls []*Call) (send []*Call, handOut func()) {
 			if polls == nil {
 				polls = map[string][]*Call{}
 			}
-			key := fmt.Sprint(c.Keys()[0])
+			key, _ := c.Keys()[0].(string)
 			polls[key] = append(polls[key], c)
 		} else {
 			send = append(send, c)

@@ -40,10 +40,12 @@ end
 
 function joins(request) return token and owner_of(request) == owner end
 
--- invite tells those who wait for the owner that holds the lock now, wherever
--- they stand: they enter by their next poll, and the owner may wait for them.
+-- invite tells those near the head who wait for the owner that holds the lock
+-- now: they enter by a poll, and the owner may wait for them. Who stands further
+-- back enters by its own next poll: a hand-over must not cost more in a long queue.
+local NEAR = 8
 local function invite()
-  for _, place in ipairs(redis.call('ZRANGE', queue, 1, '+inf', 'BYSCORE', 'LIMIT', 0, BOUND)) do
+  for _, place in ipairs(redis.call('ZRANGE', queue, 1, '+inf', 'BYSCORE', 'LIMIT', 0, NEAR)) do
     if joins(string.match(place, '^%S+ (.*)$')) then look_again(place) end
   end
 end

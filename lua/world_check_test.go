@@ -143,7 +143,7 @@ func (w *world) wakeUps(caller claimant, reply int64) {
 		}
 		add(c.inbox, c.id+" "+strconv.FormatInt(token, 10)+" 0")
 	}
-	for _, p := range w.places {
+	for _, p := range w.places[:min(8, len(w.places))] {
 		if w.begun && w.joins(p.claimant) {
 			add(p.inbox, p.id+" 0 0")
 		}

@@ -3,6 +3,7 @@ package rwlock_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -258,6 +259,52 @@ func TestDowngradeWithin(t *testing.T) {
 		cancel()
 		if _, err := rw.Downgrade(ctx, w); !errors.Is(err, context.Canceled) || !errors.Is(w.Err(), holdfast.ErrReleased) {
 			t.Errorf("with a context that had ended: %v, %v", err, w.Err())
+		}
+		e.NothingLeft(t)
+	})
+}
+
+// TestDowngradeBounds: under the writer's own context the call has its values and
+// its deadline, ends with what that context was made of, and with nothing that the
+// caller shut out.
+func TestDowngradeBounds(t *testing.T) {
+	t.Parallel()
+	contract.Real(t, kind, func(t *testing.T, e *contract.Env) {
+		p := faultproxy.New(t, e.Addr)
+		c, _ := e.ClientAt(t, p.Addr())
+		rw := rwlock.New(c, "shared")
+		parent, cancel := context.WithCancel(t.Context())
+		w := contract.Lock(t, rw)
+		shut := context.WithoutCancel(w.Context(parent))
+		cancel()
+		r, err := rw.Downgrade(shut, w)
+		if err != nil {
+			t.Fatalf("the end of a context that was shut out: %v", err)
+		}
+		contract.Release(t, r)
+
+		p.Add(faultproxy.IsScript(lua.WeightedDowngrade.Source()), faultproxy.ReplyError("LOADING Redis is loading the dataset in memory"))
+		for what, end := range map[string]func(*holdfast.Lease) (context.Context, context.CancelFunc){
+			"its deadline": func(w *holdfast.Lease) (context.Context, context.CancelFunc) {
+				return context.WithTimeout(w.Context(t.Context()), 100*time.Millisecond)
+			},
+			"its parent's end": func(w *holdfast.Lease) (context.Context, context.CancelFunc) {
+				parent, cancel := context.WithCancel(t.Context())
+				time.AfterFunc(100*time.Millisecond, cancel)
+				return w.Context(parent), cancel
+			},
+		} {
+			w := contract.Lock(t, rw)
+			ctx, cancel := end(w)
+			before := time.Now()
+			_, err := rw.Downgrade(ctx, w)
+			cancel()
+			if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "LOADING") {
+				t.Errorf("%s: %v", what, err)
+			}
+			if d := time.Since(before); d < 50*time.Millisecond || d > 5*time.Second {
+				t.Errorf("%s: after %v", what, d)
+			}
 		}
 		e.NothingLeft(t)
 	})

@@ -111,8 +111,9 @@ func (rw *RWLock) RDo(ctx context.Context, fn func(context.Context) error) error
 // with holdfast.ErrInvalid and stays as it is.
 //
 // ctx may be one of w's own, as within Do: that w ends does not count as its end.
-// What is done as a reader needs a context of the new lease, made of what w's was
-// made of.
+// What bounds the call then is its deadline, and what w's context was made of; a
+// cancellation between the two is not seen. What is done as a reader needs a
+// context of the new lease, made of what w's was made of.
 //
 // Downgrade sends again through failures that may pass, until ctx ends; a ctx
 // that has ended, or ends before Redis has answered, releases the lock, and the

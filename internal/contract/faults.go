@@ -66,6 +66,7 @@ func RunFaults(t *testing.T, k Kind) {
 		{"OneReleaseAtATime", oneRelease},
 		{"UserCodeThatBlocksHarmsNobody", userCodeBlocks},
 		{"GrantThatEndsUnseen", grantEndsUnseen},
+		{"PlaceLivesUntilItsPoll", placeLives},
 		{"FailureIsSaid", failureIsSaid},
 		{"MinHoldOverTrouble", minHoldOverTrouble},
 		{"NextIsTold", nextIsTold},

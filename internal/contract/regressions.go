@@ -157,6 +157,46 @@ func grantEndsUnseen(t *testing.T, e *Env) {
 	e.NothingLeft(t)
 }
 
+// growing is a BackOff that begins short and goes on long.
+type growing struct{ calls int }
+
+func (g *growing) NextBackOff() time.Duration {
+	if g.calls++; g.calls == 1 {
+		return 20 * time.Millisecond
+	}
+	return 600 * time.Millisecond
+}
+func (*growing) Reset() {}
+
+// placeLives: a place counts as alive until its waiter polls, also if the first
+// acquires failed and the interval has grown meanwhile.
+func placeLives(t *testing.T, e *Env) {
+	b, p := e.proxied(t)
+	e.subscribe(t, b) // a new subscription would poll at once
+	a := e.New(e.Client(t), "lives")
+	lease := Lock(t, a)
+	failing := p.Add(faultproxy.First(3, e.first()), faultproxy.ReplyError("LOADING Redis is loading the dataset in memory"))
+	polls := p.Add(e.poll(), faultproxy.Pass)
+	waiting := Go(t.Context(), e.New(b, "lives", holdfast.WithBackOff(func() holdfast.BackOff { return &growing{} })))
+	e.AwaitWaiters(t, a, 1)
+	var alive time.Time
+	for _, z := range e.Redis.ZRangeWithScores(t.Context(), e.queue(t), 0, -1).Val() {
+		if member, _ := z.Member.(string); strings.HasPrefix(member, "live ") {
+			alive = time.UnixMilli(int64(-z.Score))
+		}
+	}
+	Eventually(t, "its poll", func() bool { return polls.Hits() > 0 })
+	if now := e.Redis.Time(t.Context()).Val(); failing.Hits() != 3 || now.After(alive) {
+		t.Errorf("after %d failures the place was dead %v before its first poll", failing.Hits(), now.Sub(alive))
+	}
+	Release(t, lease)
+	r := Get(t, waiting)
+	if r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	Release(t, r.Lease)
+}
+
 // signal is a writer that tells when something is written.
 type signal chan struct{}
 
