@@ -300,9 +300,9 @@ func TestWeightedPollsAreOne(t *testing.T) {
 		k.do("ZADD", k.queue, -1, "live w2")   // would be passed over as dead
 		k.do("PEXPIRE", k.lock, 5000)
 		ask := append([]claimant{never}, waiters...)
-		calls := make([]*lua.Call, len(ask))
-		for i, c := range ask {
-			calls[i] = k.acquireOf(c, "poll")
+		var calls []*lua.Call
+		for _, c := range ask {
+			calls = append(calls, k.acquireOf(c, "poll"))
 		}
 		plain := k.renewOf(never, leaseMS) // goes beside them
 		lua.DoAll(t.Context(), k.rdb, append(calls, plain))
