@@ -58,6 +58,4 @@ if got then return got end
 if mode == 'try' and empty and claim(request) then
   return enter() -- only dead places were in the way
 end
-local ahead = redis.call('ZCOUNT', queue, 1, marks[2] and '(' .. marks[2] or '+inf')
-local left, ours, holder = blocker(request)
-return { known, left, ahead, redis.call('ZCOUNT', queue, 1, '+inf'), flags, ours, holder }
+return standing(request, marks[2])

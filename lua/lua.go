@@ -3,10 +3,10 @@
 //
 // Each script is a file of its own that begins with its KEYS, ARGV and replies;
 // a line "-- include base" stands for the text of base.lua. What the kinds of
-// locks do alike is in acquire, release, pump and grant; how each keeps its
-// holders, in mutex, reentrant and weighted. Scripts declare every
-// key that they touch, take no wall-clock time from the caller, and have no
-// "#!lua" line, so that they also run on miniredis.
+// locks do alike is in acquire, standing, release, pump and grant; how each keeps
+// its holders, in mutex, reentrant and weighted. Scripts declare every key that
+// they touch, take no wall-clock time from the caller, and have no "#!lua" line,
+// so that they also run on miniredis.
 //
 // The package is importable because the tree of the project is public; its
 // names follow the scripts and may change with them in any release. Programs

@@ -27,4 +27,5 @@ end
 -- include base
 -- include mutex
 -- include grant
+-- include standing
 -- include acquire

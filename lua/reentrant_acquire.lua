@@ -15,4 +15,5 @@ local channel = ''
 -- include base
 -- include reentrant
 -- include grant
+-- include standing
 -- include acquire

@@ -13,4 +13,5 @@
 -- include base
 -- include weighted
 -- include grant
+-- include standing
 -- include acquire

@@ -9,6 +9,7 @@
 -- include base
 -- include weighted
 -- include grant
+-- include standing
 local polls, alive, longest_alive = {}, {}, 0
 for i = 1, #ARGV, 4 do
   local id, request = ARGV[i], ARGV[i + 1]
@@ -32,17 +33,9 @@ if #alive > 0 then
 end
 grant('') -- whom it serves is told by wake-up as well
 
-local answers, blockers = {}, {}
-local places = redis.call('ZCOUNT', queue, 1, '+inf')
+local answers = {}
 for _, p in ipairs(polls) do
   local token = p.held or p.place and mine(p.id, p.request)
-  if token or not p.place then
-    table.insert(answers, token or 0)
-  else
-    blockers[p.request] = blockers[p.request] or { blocker(p.request) }
-    local left, ours, holder = unpack(blockers[p.request])
-    local ahead = redis.call('ZCOUNT', queue, 1, '(' .. p.place)
-    table.insert(answers, { known, left, ahead, places, flags, ours, holder })
-  end
+  table.insert(answers, token or p.place and standing(p.request, p.place) or 0)
 end
 return answers
