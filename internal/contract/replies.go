@@ -273,9 +273,8 @@ func hungRedis(t *testing.T, e *Env) {
 // promptWhileHung: Lock heeds its context's deadline while the command hangs,
 // and a bare cancellation within the read timeout.
 func promptWhileHung(t *testing.T, e *Env) {
-	// Where it has to connect first, it is the dial timeout that bounds it, which
-	// go-redis sets to 5 s unless told otherwise.
-	rdb := redis.NewClient(&redis.Options{Addr: e.Addr, DialTimeout: 3 * time.Second})
+	// go-redis sets both to 5 s unless told otherwise, which is the bound below.
+	rdb := redis.NewClient(&redis.Options{Addr: e.Addr, DialTimeout: 3 * time.Second, ReadTimeout: 3 * time.Second})
 	t.Cleanup(func() { _ = rdb.Close() })
 	c, err := holdfast.New(rdb)
 	if err != nil {
@@ -300,6 +299,8 @@ func promptWhileHung(t *testing.T, e *Env) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	waiting := Go(ctx, l)
+	sent := time.NewTimer(50 * time.Millisecond) // by then, most likely, the command hangs
+	<-sent.C
 	cancel()
 	before := time.Now()
 	if r := Get(t, waiting); !errors.Is(r.Err, context.Canceled) {
