@@ -40,10 +40,7 @@ func (k *Core) Downgrade(ctx context.Context, heavy *Lease) (*Lease, error) {
 // whichever hold there is.
 func (k *Core) sendDowngrade(ctx context.Context, h *hold, token int64) (*Lease, error) {
 	c := k.client
-	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
-		if endOf(ctx) != nil {
-			break
-		}
+	for pause := firstRetry; endOf(ctx) == nil; pause = min(2*pause, lastRetry) {
 		sent := time.Now()
 		call := h.downgradeCall()
 		_ = call.Do(ctx, c.rdb) // the error is in the call
@@ -63,7 +60,6 @@ func (k *Core) sendDowngrade(ctx context.Context, h *hold, token int64) (*Lease,
 		retry := time.NewTimer(pause)
 		select {
 		case <-retry.C:
-			continue
 		case <-ctx.Done():
 		case <-c.closing:
 			h.leave()
@@ -139,10 +135,12 @@ func outlast(ctx context.Context, h *hold) (context.Context, context.CancelFunc)
 	if outer == nil || endOf(ctx) == nil {
 		return ctx, func() {}
 	}
-	kept, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	kept := context.WithoutCancel(ctx)
+	var cancel context.CancelFunc
 	if deadline, ok := ctx.Deadline(); ok {
-		cancel()
-		kept, cancel = context.WithDeadline(context.WithoutCancel(ctx), deadline)
+		kept, cancel = context.WithDeadline(kept, deadline)
+	} else {
+		kept, cancel = context.WithCancel(kept)
 	}
 	stop := context.AfterFunc(outer, cancel)
 	return kept, func() {
