@@ -45,6 +45,35 @@ func (k *Core) requestFor(owner string) string {
 	return strings.Join(append(parts, k.set.holder), " ")
 }
 
+// request is what requestFor wrote, as far as people want to know it.
+type request struct {
+	owner, holder string
+	weight        int64
+}
+
+// read takes a request apart. One that another version wrote is read as far as
+// it goes.
+func (k *Core) read(text string) request {
+	r := request{weight: 1}
+	next := func() (word string) {
+		word, text, _ = strings.Cut(text, " ")
+		return word
+	}
+	next() // lease
+	next() // inbox
+	switch {
+	case k.kind.Owned:
+		if n, err := strconv.Atoi(next()); err == nil && n >= 0 && n < len(text) {
+			r.owner, text = text[:n], text[n+1:]
+		}
+	case k.kind.Shared:
+		r.weight, _ = strconv.ParseInt(next(), 10, 64) // 0 if it is no number
+		next()                                         // limit
+	}
+	r.holder = text
+	return r
+}
+
 func (h *hold) acquireCall(mode, liveness any) *lua.Call {
 	k := h.core
 	return lua.NewCall(k.kind.Acquire, k.allKeys, h.id, h.request, k.lease, mode, liveness)
@@ -59,6 +88,17 @@ func (h *hold) dropCall() *lua.Call {
 }
 
 func (k *Core) pumpCall() *lua.Call { return lua.NewCall(k.kind.Pump, k.allKeys) }
+
+func (k *Core) inspectCall(most int) *lua.Call {
+	return lua.NewCall(k.kind.Inspect, k.allKeys, most)
+}
+
+func (k *Core) evictCall(id, request string) *lua.Call {
+	if k.kind.Owned {
+		return lua.NewCall(k.kind.Evict, k.allKeys, id, request, k.channel)
+	}
+	return lua.NewCall(k.kind.Evict, k.allKeys, id, request)
+}
 
 func (h *hold) releaseCall() *lua.Call {
 	h.mu.Lock()

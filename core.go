@@ -126,7 +126,16 @@ func (k *Core) TryLock(ctx context.Context) (*Lease, error) {
 		return nil, fmt.Errorf("holdfast: %q: %w", k.name, err)
 	}
 	defer c.end()
-	h := c.register(k, owner)
+	i := c.inquiry(ctx)
+	lease, err := k.try(ctx, owner, i)
+	if err != nil {
+		k.refused(i, err)
+	}
+	return lease, err
+}
+
+func (k *Core) try(ctx context.Context, owner string, i *inquiry) (*Lease, error) {
+	h := k.client.register(k, owner, i)
 	for try := 1; ; try++ {
 		a, err := h.ask(ctx, modeTry)
 		switch {
@@ -163,6 +172,16 @@ func (k *Core) Lock(ctx context.Context) (*Lease, error) {
 		return nil, fmt.Errorf("holdfast: %q: %w", k.name, err)
 	}
 	defer c.end()
+	i := c.inquiry(ctx)
+	lease, err := k.wait(ctx, owner, i)
+	if err != nil {
+		k.refused(i, err)
+	}
+	return lease, err
+}
+
+func (k *Core) wait(ctx context.Context, owner string, i *inquiry) (*Lease, error) {
+	c := k.client
 	wait := ctx
 	if k.set.maxWait > 0 {
 		limited, cancel := context.WithTimeout(ctx, k.set.maxWait)
@@ -181,7 +200,7 @@ func (k *Core) Lock(ctx context.Context) (*Lease, error) {
 		}
 	}
 	for {
-		h := c.register(k, owner)
+		h := c.register(k, owner, i)
 		err := h.seek(wait, ticket)
 		switch {
 		case err == nil && wait.Err() == nil:

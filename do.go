@@ -37,8 +37,7 @@ func (k *Core) conclude(lease *Lease, released, worked error) error {
 		e.Err = both(lost.Err, worked)
 		return &e
 	case released != nil && !errors.Is(released, ErrReleased):
-		k.client.reports.Warn("holdfast: release not answered",
-			"name", k.name, "id", lease.ID(), "error", released)
+		k.client.warn("release not answered", keyKind, k.kind.Name, keyName, k.name, keyID, lease.ID(), keyError, released)
 	}
 	return worked
 }

@@ -104,6 +104,9 @@ func (h *hold) lighten(k *Core) (*hold, error) {
 		return nil, err
 	}
 	light := &hold{client: h.client, core: k, number: h.number, id: h.id, request: k.request, heavier: h.request}
+	if h.inquiry != nil {
+		light.inquiry = h.client.inquiry(h.inquiry.ctx)
+	}
 	light.entry.Task = light
 	h.mu.Lock()
 	if h.state == over { // a Release, or Close, was faster
@@ -111,6 +114,7 @@ func (h *hold) lighten(k *Core) (*hold, error) {
 		return nil, h.err
 	}
 	finish := h.finish(ErrReleased)
+	h.tellEnd(nil)
 	h.leaving = true // its release is the lighter one's to send
 	light.acquired, light.unanswered = h.acquired, h.unanswered
 	light.leased, light.trace = true, true // a lease goes on, and there is something to give back

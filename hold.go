@@ -22,6 +22,7 @@ var (
 	// must enqueue.
 	errPlaceLost = errors.New("holdfast: place in the queue lost")
 	errTooLate   = errors.New("holdfast: the answer of Redis came after the lease that it gave")
+	errForced    = errors.New("holdfast: by ForceRelease")
 )
 
 // state of a hold: waiting, then held, then over; or waiting, then over.
@@ -40,12 +41,13 @@ const (
 //
 // h.mu is taken before the locks of Watchdog and Client, never after them.
 type hold struct {
-	client *Client
-	core   *Core
-	number uint64
-	id     string
-	owner  string         // of a kind that has one
-	entry  watchdog.Entry // polls while waiting, renews while held, repeats the release when over
+	client  *Client
+	core    *Core
+	number  uint64
+	id      string
+	owner   string         // of a kind that has one
+	inquiry *inquiry       // what it was asked for with, for those who observe
+	entry   watchdog.Entry // polls while waiting, renews while held, repeats the release when over
 
 	request any // what a grant must know of it, see requestFor; never changes
 	heavier any // the request before its downgrade; none: there was none
@@ -62,6 +64,7 @@ type hold struct {
 	unanswered bool      // a first acquire was not: a late copy of it may be under way
 	again      bool      // poll as soon as the call under way is answered
 	polling    bool      // a poll of the watchdog is under way
+	handed     bool      // its grant was heard of, rather than answered to its own first acquire
 	stopped    error     // why waiting makes no sense any more
 	failure    error     // the last failure of Redis
 	news       news
@@ -73,20 +76,20 @@ type hold struct {
 	acquired time.Time // when this process knew
 	deadline time.Time // held at least until then
 	renewing bool      // a renewal of the watchdog is under way
+	deaf     bool      // its client does not listen yet
 
 	// From then on.
 	leased   bool          // a Lease was returned for it
-	leaked   bool          // and nobody referred to it any more
+	told     bool          // to those who observe
 	done     chan struct{} // made by the first Done
 	attached map[*attachment]struct{}
 
 	// When over.
-	err      error     // why
-	ended    time.Time // when
-	leaving  bool      // a release is under way, by its caller or the watchdog
-	reported bool      // the loss was logged
-	verdict  error     // of Release, if it was that the lease had been lost
-	retries  int
+	err     error     // why
+	ended   time.Time // when
+	leaving bool      // a release is under way, by its caller or the watchdog
+	verdict error     // of Release, if it was that the lease had been lost
+	retries int
 }
 
 // ask sends the first acquire, or sends it again, and takes the answer in.
@@ -143,13 +146,14 @@ func (h *hold) own(token int64, base time.Time) bool {
 	}
 	h.state, h.token, h.acquired, h.deadline = held, token, now, deadline
 	h.failure = nil
+	h.deaf = !h.client.inbox.Started()
 	h.scheduleRenewal(base)
-	h.tell()
+	h.rouse()
 	return true
 }
 
-// tell wakes the goroutine that waits for this hold, if it does already. With h.mu.
-func (h *hold) tell() {
+// rouse wakes the goroutine that waits for this hold, if it does already. With h.mu.
+func (h *hold) rouse() {
 	if h.ready == nil {
 		return
 	}
@@ -161,6 +165,10 @@ func (h *hold) tell() {
 
 // woken takes in one wake-up. It runs on the inbox's goroutine.
 func (h *hold) woken(w lua.WakeUp) {
+	if w.Token < 0 {
+		h.evicted(-w.Token)
+		return
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch h.state {
@@ -170,7 +178,9 @@ func (h *hold) woken(w lua.WakeUp) {
 			h.pollNow(0)
 		case w.Token <= h.seen:
 			// A grant from before the last "not yet": it ran out on its way.
-		case !h.own(w.Token, h.base):
+		case h.own(w.Token, h.base):
+			h.handed = true
+		default:
 			h.pollNow(0) // too old to be believed: ask
 		}
 	case held:
@@ -182,12 +192,35 @@ func (h *hold) woken(w lua.WakeUp) {
 	}
 }
 
+// evicted takes in that the hold of that token was taken away.
+func (h *hold) evicted(token int64) {
+	h.mu.Lock()
+	switch {
+	case h.state == held && h.token == token:
+		h.endAndRelease(&LostError{Name: h.core.name, ID: h.id, Reason: LostTaken, Err: errForced})
+		return
+	case h.state == waiting:
+		h.seen = max(h.seen, token) // its grant may yet be heard of, and is void
+		h.pollNow(0)
+	}
+	h.mu.Unlock()
+}
+
 // pollSoon polls after d if the hold is waiting.
 func (h *hold) pollSoon(d time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.state == waiting {
 		h.pollNow(d)
+	}
+}
+
+// renewSoon renews after d, if that may be, and so finds out whether it is held.
+func (h *hold) renewSoon(d time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if due := time.Now().Add(d); h.state == held && h.renewable(due) && due.Before(h.deadline) {
+		h.client.dog.Schedule(&h.entry, due)
 	}
 }
 
@@ -226,9 +259,14 @@ func (h *hold) Tick(now time.Time) (watchdog.Send, bool) {
 	case held:
 		if now.Before(h.deadline) {
 			defer h.mu.Unlock()
+			if h.deaf {
+				return watchdog.Send{}, h.listen()
+			}
 			return h.renew(now)
 		}
-		finish := h.finish(h.timeoutReason())
+		why := h.timeoutReason()
+		finish := h.finish(why)
+		h.tellEnd(why)
 		h.mu.Unlock()
 		finish()
 		h.mu.Lock()

@@ -8,15 +8,16 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/holdfast-go/holdfast/internal/courier"
 	"github.com/holdfast-go/holdfast/internal/inbox"
 	"github.com/holdfast-go/holdfast/internal/keys"
 	"github.com/holdfast-go/holdfast/internal/lane"
-	"github.com/holdfast-go/holdfast/internal/report"
 	"github.com/holdfast-go/holdfast/lua"
 	"github.com/holdfast-go/holdfast/watchdog"
 )
@@ -31,10 +32,12 @@ type Client struct {
 	started  time.Time
 	inbox    *inbox.Inbox
 	dog      *watchdog.Watchdog
-	reports  *report.Reporter
-	ended    context.Context    //nolint:containedctx // the client's own: ends with background work
-	stop     context.CancelFunc // ends it
+	reports  *courier.Courier[record]
+	events   []*courier.Courier[observation] // one for each observer
+	ended    context.Context                 //nolint:containedctx // the client's own: ends with background work
+	stop     context.CancelFunc              // ends it
 
+	listens atomic.Bool   // the subscription was there once
 	closing chan struct{} // closed: refuse new calls, waiters give up
 	mu      sync.Mutex
 	closed  bool
@@ -74,7 +77,7 @@ func New(rdb redis.UniversalClient, opts ...Option) (*Client, error) {
 		id:       uuid.NewString(),
 		defaults: s,
 		started:  time.Now(),
-		reports:  report.New(s.log),
+		reports:  newReports(s.log),
 		ended:    ctx,
 		stop:     stop,
 		closing:  make(chan struct{}),
@@ -83,6 +86,7 @@ func New(rdb redis.UniversalClient, opts ...Option) (*Client, error) {
 		lanes:    lane.Table{},
 		empty:    make(chan struct{}),
 	}
+	c.events = c.observers(s)
 	c.dog = watchdog.New(ctx, func(ctx context.Context, calls []*lua.Call) { lua.DoAll(ctx, d, calls) })
 	c.inbox = inbox.New(d, inbox.Config{
 		Channel:    keys.Inbox(c.id),
@@ -90,7 +94,7 @@ func New(rdb redis.UniversalClient, opts ...Option) (*Client, error) {
 		Subscribed: c.subscribed,
 		Other:      c.said,
 		Refused: func(err error) {
-			c.reports.Warn("holdfast: Redis refuses SUBSCRIBE: waiters are not woken and poll instead", "error", err)
+			c.warn("Redis refuses SUBSCRIBE: waiters are not woken and poll instead", keyError, err)
 		},
 	})
 	return c, nil
@@ -122,7 +126,11 @@ func (c *Client) Close(ctx context.Context) error {
 		unconfirmed = c.unconfirmed()
 	}
 	c.stop()
-	err := errors.Join(c.dog.Close(ctx), c.inbox.Close(ctx), c.reports.Close(ctx))
+	err := errors.Join(c.dog.Close(ctx), c.inbox.Close(ctx))
+	for _, courier := range c.events { // what they are told is told by what has ended now
+		err = errors.Join(err, courier.Close(ctx))
+	}
+	err = errors.Join(err, c.reports.Close(ctx))
 	if len(unconfirmed) > 0 {
 		return fmt.Errorf("holdfast: close: not confirmed by Redis: %s: %w", strings.Join(unconfirmed, ", "), ctx.Err())
 	}
@@ -195,8 +203,11 @@ func (c *Client) end() {
 // register enters a new acquisition before anything is sent for it: its
 // wake-up can overtake the reply to its own acquire. Without an owner, an
 // acquisition of a kind that has one is its own.
-func (c *Client) register(k *Core, owner string) *hold {
-	h := &hold{client: c, core: k, request: k.request, heavier: none, interval: k.interval, pace: k.newPace()}
+func (c *Client) register(k *Core, owner string, i *inquiry) *hold {
+	h := &hold{
+		client: c, core: k, inquiry: i, request: k.request, heavier: none,
+		interval: k.interval, pace: k.newPace(),
+	}
 	h.entry.Task = h
 	c.mu.Lock()
 	c.next++
@@ -256,8 +267,11 @@ func (c *Client) wake(w lua.WakeUp) {
 }
 
 // subscribed lets every waiter poll once: what was published before the
-// subscription was there, or while it was cut, is lost.
+// subscription was there, or while it was cut, is lost. What is held when it comes
+// for the first time is renewed as well: it may have been taken away before its
+// holder could be told.
 func (c *Client) subscribed() {
+	first := !c.listens.Swap(true)
 	c.mu.Lock()
 	all := make([]*hold, 0, len(c.holds))
 	for _, h := range c.holds {
@@ -270,13 +284,16 @@ func (c *Client) subscribed() {
 	}
 	for i, h := range all {
 		h.pollSoon(spread * time.Duration(i))
+		if first {
+			h.renewSoon(spread * time.Duration(i))
+		}
 	}
 }
 
 // muted reports, once, that wake-ups cannot be published.
 func (c *Client) muted() {
 	c.mute.Do(func() {
-		c.reports.Warn("holdfast: Redis refuses PUBLISH to this user: waiters are not woken and poll instead",
+		c.warn("Redis refuses PUBLISH to this user: waiters are not woken and poll instead",
 			"channels", keys.Inbox("*"))
 	})
 }

@@ -22,6 +22,10 @@ type Lease struct {
 func newLease(h *hold) *Lease {
 	h.mu.Lock()
 	h.leased = true
+	h.tellAcquired()
+	if h.state == over { // it ended meanwhile
+		h.tellEnd(h.err)
+	}
 	h.mu.Unlock()
 	l := &Lease{h: h}
 	l.leak = runtime.AddCleanup(l, (*hold).abandon, h)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -37,8 +38,9 @@ type settings struct {
 
 	redisson bool // the lock is Redisson's, too
 
-	prefix string
-	log    *slog.Logger
+	prefix    string
+	log       *slog.Logger
+	observers []Observer
 }
 
 // builder is what an Option works on.
@@ -175,11 +177,15 @@ func WithHolder(s string) Option {
 	}
 }
 
-// WithLogger sets where the client reports what no call returns: a lease that
-// was lost, leaked or released without an answer. Records are written by a
-// goroutine of their own: a handler that blocks holds up nothing but later
-// records, of which those beyond 256 are dropped. For New only. Defaults to
-// silence.
+// WithLogger sets where the client reports what no call returns: with level WARN
+// a lease that was lost, leaked or released without an answer, and what Redis
+// refuses to the whole client; with DEBUG, if the logger is enabled for it when
+// New is called, every [Event] but the loss. The keys are kind, name, weight, id,
+// token, wait, handed_over, held, reason and error; texts and keys stay as they
+// are within a major version. Records are written by a goroutine of their own: a
+// handler that blocks holds up nothing but later records, of which those beyond
+// 256 (WARN) and 4096 (DEBUG) are dropped and counted; one that panics loses its
+// record. For New only. Defaults to silence.
 func WithLogger(l *slog.Logger) Option {
 	return func(b *builder) {
 		if l == nil {
@@ -187,6 +193,23 @@ func WithLogger(l *slog.Logger) Option {
 		}
 		if b.newOnly("WithLogger") {
 			b.log = l
+		}
+	}
+}
+
+// WithObserver adds one that is told what becomes of the client's locks; given
+// several times, each is told. It is called by a goroutine of its own, one event
+// after the other: one that blocks holds up nothing but later events, of which
+// those beyond 4096 are dropped and counted in Event.Dropped, and Close, which
+// waits for it until its ctx ends; one that panics loses its event, and the panic
+// is logged. Without one, nothing is spent on events. For New only.
+func WithObserver(o Observer) Option {
+	return func(b *builder) {
+		if o == nil {
+			b.fail("WithObserver(nil)")
+		}
+		if b.newOnly("WithObserver") {
+			b.observers = append(slices.Clip(b.observers), o)
 		}
 	}
 }

@@ -20,6 +20,7 @@ const (
 	tombstone    = 60 * time.Second      // beyond the TTL
 	tryAttempts  = 3                     // of TryLock, when connections break
 
+	listenAfter       = 250 * time.Millisecond // a lease held for this long makes its client listen
 	resubscribeSpread = 100 * time.Millisecond
 )
 

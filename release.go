@@ -32,6 +32,7 @@ func (h *hold) finish(err error) func() {
 // it. With h.mu, which it unlocks.
 func (h *hold) endAndRelease(err error) {
 	finish := h.finish(err)
+	h.tellEnd(err)
 	h.mu.Unlock()
 	finish()
 	h.startRelease()
@@ -73,11 +74,12 @@ func (h *hold) release(ctx context.Context) error {
 	finish()
 	h.client.dog.Cancel(&h.entry)
 	err := h.sendRelease(ctx)
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if errors.Is(err, ErrLost) {
-		h.mu.Lock()
 		h.verdict = err
-		h.mu.Unlock()
 	}
+	h.tellEnd(err)
 	return err
 }
 
@@ -161,11 +163,16 @@ func (h *hold) drop(ctx context.Context) bool {
 // confirmed is called once Redis says that nothing is left of the hold.
 func (h *hold) confirmed(r lua.Released) {
 	h.client.forget(h)
+	h.client.after(h.core, r)
+}
+
+// after does what a script's answer leaves to do.
+func (c *Client) after(k *Core, r lua.Released) {
 	if r.Muted {
-		h.client.muted()
+		c.muted()
 	}
 	if r.More {
-		h.client.pumpLater(h.core)
+		c.pumpLater(k)
 	}
 }
 
@@ -202,8 +209,12 @@ func (h *hold) close() {
 // abandon ends a lease to which nobody refers any more.
 func (h *hold) abandon() {
 	h.mu.Lock()
-	h.leaked = h.state == held
+	leaked := h.state == held
 	h.mu.Unlock()
+	if leaked {
+		h.client.warn("a lease was dropped without Release and is released now",
+			keyKind, h.core.kind.Name, keyName, h.core.name, keyID, h.id)
+	}
 	h.close()
 }
 
@@ -222,7 +233,6 @@ func (h *hold) releaseAgain() (watchdog.Send, bool) {
 
 // left takes in the answer of the watchdog's release.
 func (h *hold) left(call *lua.Call) {
-	h.report()
 	r, err := call.Released()
 	if err == nil {
 		h.confirmed(r)
@@ -238,28 +248,10 @@ func (h *hold) left(call *lua.Call) {
 	h.mu.Unlock()
 	if givenUp || lua.FailureOf(err) == lua.Lasting {
 		h.client.forget(h)
-		h.client.reports.Warn("holdfast: release not confirmed",
-			"name", h.core.name, "id", h.id, "error", err)
+		h.client.warn("release not confirmed", keyKind, h.core.kind.Name, keyName, h.core.name, keyID, h.id, keyError, err)
 		return
 	}
 	h.client.dog.Schedule(&h.entry, time.Now().Add(wait))
-}
-
-// report logs, once, how a lease ended that nobody released.
-func (h *hold) report() {
-	h.mu.Lock()
-	first, err, leaked := !h.reported, h.err, h.leaked
-	h.reported = true
-	h.mu.Unlock()
-	log := h.client.reports
-	switch {
-	case !first:
-	case leaked:
-		log.Warn("holdfast: a lease was dropped without Release and is released now",
-			"name", h.core.name, "id", h.id)
-	case errors.Is(err, ErrLost):
-		log.Warn("holdfast: lease lost", "name", h.core.name, "id", h.id, "error", err)
-	}
 }
 
 // pumpLater lets the watchdog run the grant loop on until it reaches its end.

@@ -29,7 +29,23 @@ func (h *hold) scheduleRenewal(since time.Time) {
 	if !h.renewable(due) {
 		due = h.deadline
 	}
+	if early := time.Now().Add(listenAfter); h.deaf && early.Before(due) {
+		due = early
+	} else {
+		h.deaf = false
+	}
 	h.client.dog.Schedule(&h.entry, due)
+}
+
+// listen lets the client hear what becomes of what it holds: a lease that is taken
+// away by force. Not before it has been held for a while: a client whose locks are
+// free and held for moments has no use for a subscription. With h.mu.
+func (h *hold) listen() bool {
+	h.deaf = false
+	h.client.inbox.Start()
+	ttl := h.core.set.ttl
+	h.scheduleRenewal(h.deadline.Add(margin(ttl) - ttl)) // since the send that gave this deadline
+	return false
 }
 
 // renewable tells whether the lease may be renewed at that time. With h.mu.
@@ -93,6 +109,7 @@ func (h *hold) extend(call *lua.Call, sent time.Time) error {
 		if d := sent.Add(ttl - margin(ttl)); d.After(h.deadline) {
 			h.deadline = d
 		}
+		h.tell(Event{Type: EventRenewed, Held: time.Since(h.acquired)})
 		h.scheduleRenewal(sent)
 	default:
 		why := h.goneReason(r)

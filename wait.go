@@ -49,7 +49,7 @@ func (h *hold) await(ctx context.Context, t *lane.Ticket, retry <-chan time.Time
 	h.mu.Lock()
 	if h.ready == nil {
 		h.ready = make(chan struct{}, 1)
-		h.tell() // what changed before there was a channel
+		h.rouse() // what changed before there was a channel
 	}
 	ready := h.ready
 	h.mu.Unlock()
@@ -156,7 +156,7 @@ func (h *hold) polled(call *lua.Call, sent time.Time, interval time.Duration) {
 		h.failure = err
 		if lua.FailureOf(err) == lua.Lasting {
 			h.stopped = err
-			h.tell()
+			h.rouse()
 			return
 		}
 		h.client.dog.Schedule(&h.entry, time.Now().Add(min(interval, lastRetry)))
@@ -165,15 +165,17 @@ func (h *hold) polled(call *lua.Call, sent time.Time, interval time.Duration) {
 	h.failure = nil
 	switch a.Status {
 	case lua.Yours:
-		if !h.own(a.Token, sent) {
-			h.stopped = errPlaceLost
-			h.tell()
+		if h.own(a.Token, sent) {
+			h.handed = true
+			return
 		}
+		h.stopped = errPlaceLost
+		h.rouse()
 	case lua.Gone:
 		h.stopped = errPlaceLost
-		h.tell()
+		h.rouse()
 	case lua.Busy:
 		h.notYet(a, sent, interval)
-		h.tell()
+		h.rouse()
 	}
 }

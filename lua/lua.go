@@ -49,6 +49,8 @@ var (
 	MutexRenew   = load("mutex_renew")
 	MutexDrop    = load("mutex_drop")
 	MutexPump    = load("mutex_pump")
+	MutexInspect = load("mutex_inspect")
+	MutexEvict   = load("mutex_evict")
 )
 
 // The scripts of the reentrant lock.
@@ -58,6 +60,8 @@ var (
 	ReentrantRenew   = load("reentrant_renew")
 	ReentrantDrop    = load("reentrant_drop")
 	ReentrantPump    = load("reentrant_pump")
+	ReentrantInspect = load("reentrant_inspect")
+	ReentrantEvict   = load("reentrant_evict")
 )
 
 // The scripts of the semaphore and the read-write lock.
@@ -68,6 +72,8 @@ var (
 	WeightedRenew     = load("weighted_renew")
 	WeightedDrop      = load("weighted_drop")
 	WeightedPump      = load("weighted_pump")
+	WeightedInspect   = load("weighted_inspect")
+	WeightedEvict     = load("weighted_evict")
 	WeightedDowngrade = load("weighted_downgrade")
 )
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -80,13 +81,9 @@ func decodeBusy(v []any) (Acquired, error) {
 	if len(v) != 7 {
 		return Acquired{}, fmt.Errorf("%w: %d values, not 7", errReply, len(v))
 	}
-	var n [6]int64
-	for i := range n {
-		x, ok := v[i].(int64)
-		if !ok {
-			return Acquired{}, fmt.Errorf("%w: %T as value %d", errReply, v[i], i+1)
-		}
-		n[i] = x
+	n, ok := numbers(v[:6])
+	if !ok {
+		return Acquired{}, fmt.Errorf("%w: not 6 numbers: %.64q", errReply, fmt.Sprint(v))
 	}
 	a := Acquired{
 		Status: Busy, Token: n[0],
@@ -120,14 +117,99 @@ func (c *Call) Released() (Released, error) {
 	return Released{Held: state == 1, Taken: state == 2, More: v&flagMore != 0, Muted: v&flagMuted != 0}, nil
 }
 
+// Inspection is the decoded answer of an inspect script.
+type Inspection struct {
+	Token            int64 // the last one known
+	Used             int64 // weight of all holds
+	Holders, Waiters int   // how many there are, listed or not
+	Holding          []Holding
+	Waiting          []Waiting
+}
+
+// Holding is a hold of an Inspection.
+type Holding struct {
+	Text      string        // "<id> <request>", or another library's
+	Remaining time.Duration // 0: it has no end
+	Token     int64         // 0: another library's, or a weighted hold that was released but is kept
+	Weight    int64
+}
+
+// Waiting is a place of an Inspection.
+type Waiting struct {
+	Text    string // "<id> <request>"
+	Waiting time.Duration
+	Alive   bool
+}
+
+// Inspected decodes the answer of an inspect script.
+func (c *Call) Inspected() (Inspection, error) {
+	reply, err := c.Result()
+	if err != nil {
+		return Inspection{}, err
+	}
+	v, ok := reply.([]any)
+	if !ok || len(v) != 6 {
+		return Inspection{}, unexpected(c, reply)
+	}
+	var in Inspection
+	n, sums := numbers(v[:4])
+	holders, some := v[4].([]any)
+	waiters, more := v[5].([]any)
+	if !sums || !some || !more {
+		return Inspection{}, unexpected(c, reply)
+	}
+	in.Token, in.Used, in.Holders, in.Waiters = n[0], n[1], int(n[2]), int(n[3])
+	for _, row := range holders {
+		text, n, ok := textAndNumbers(row, 3)
+		if !ok {
+			return Inspection{}, unexpected(c, row)
+		}
+		h := Holding{Text: text, Remaining: time.Duration(max(0, n[0])) * time.Millisecond, Token: n[1], Weight: n[2]}
+		in.Holding = append(in.Holding, h)
+	}
+	for _, row := range waiters {
+		text, n, ok := textAndNumbers(row, 2)
+		if !ok {
+			return Inspection{}, unexpected(c, row)
+		}
+		w := Waiting{Text: text, Waiting: time.Duration(n[0]) * time.Microsecond, Alive: n[1] > 0}
+		in.Waiting = append(in.Waiting, w)
+	}
+	return in, nil
+}
+
+// textAndNumbers reads a row of a text and so many numbers.
+func textAndNumbers(row any, count int) (string, []int64, bool) {
+	v, ok := row.([]any)
+	if !ok || len(v) != 1+count {
+		return "", nil, false
+	}
+	text, ok := v[0].(string)
+	n, all := numbers(v[1:])
+	return text, n, ok && all
+}
+
+func numbers(v []any) ([]int64, bool) {
+	n := make([]int64, len(v))
+	for i := range v {
+		x, ok := v[i].(int64)
+		if !ok {
+			return nil, false
+		}
+		n[i] = x
+	}
+	return n, true
+}
+
 func unexpected(c *Call, reply any) error {
 	return fmt.Errorf("%w: %s said %.64q", errReply, c.script.name, fmt.Sprint(reply))
 }
 
-// WakeUp tells one waiter that it was granted, or to look again.
+// WakeUp tells one waiter that it was granted, or to look again, or a holder that
+// its hold was taken away.
 type WakeUp struct {
 	ID    string // the acquisition that it is for
-	Token int64  // the token of its grant; 0: nothing is granted, poll again
+	Token int64  // the token of its grant; 0: nothing is granted, poll again; negative: of the hold that was taken away
 	More  bool   // more may be granted: pump
 }
 
@@ -151,7 +233,7 @@ func ParseWakeUp(text string) (WakeUp, bool) {
 		return WakeUp{}, false
 	}
 	token, err := strconv.ParseInt(parts[1], 10, 64)
-	if err != nil || token < 0 || parts[2] != "0" && parts[2] != "1" {
+	if err != nil || token == math.MinInt64 || parts[2] != "0" && parts[2] != "1" {
 		return WakeUp{}, false
 	}
 	return WakeUp{ID: parts[0], Token: token, More: parts[2] == "1"}, true

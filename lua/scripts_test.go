@@ -1540,6 +1540,8 @@ var scripts = []*lua.Script{
 	lua.ReentrantAcquire, lua.ReentrantRelease, lua.ReentrantRenew, lua.ReentrantDrop, lua.ReentrantPump,
 	lua.WeightedAcquire, lua.WeightedRelease, lua.WeightedRenew, lua.WeightedDrop, lua.WeightedPump, lua.WeightedDowngrade,
 	lua.WeightedPolls,
+	lua.MutexInspect, lua.ReentrantInspect, lua.WeightedInspect,
+	lua.MutexEvict, lua.ReentrantEvict, lua.WeightedEvict,
 }
 
 // Each script says what it is called with, and is stored under its own name.

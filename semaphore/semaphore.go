@@ -93,6 +93,27 @@ func (s *Semaphore) Do(ctx context.Context, n int64, fn func(context.Context) er
 	return s.of(n).Do(ctx, fn)
 }
 
+// Inspect asks who holds the permits and who waits for it, in order: one command,
+// which changes nothing. See holdfast.State. ctx bounds the call as far as the
+// go-redis client heeds it. Errors are Redis's, ctx's, holdfast.ErrInvalid or
+// holdfast.ErrClosed.
+func (s *Semaphore) Inspect(ctx context.Context) (*holdfast.State, error) {
+	return s.of(1).Inspect(ctx)
+}
+
+// ForceRelease takes the lease of that ID, of which Inspect tells, away from its
+// holder, and grants what it held to the next waiters in the same step. The
+// holder is told at once: its lease's Err Is holdfast.ErrLost, with the reason
+// "taken". Only one whose message was lost, or who held for less than a quarter of
+// a second, learns it by its next renewal instead.
+//
+// The error Is holdfast.ErrReleased if nothing is held under that ID. Any other
+// error but holdfast.ErrInvalid and holdfast.ErrClosed means that nobody knows; it
+// may be called again. ctx bounds the call as far as the go-redis client heeds it.
+func (s *Semaphore) ForceRelease(ctx context.Context, id string) error {
+	return s.of(1).ForceRelease(ctx, id)
+}
+
 // of is the engine for n permits.
 func (s *Semaphore) of(n int64) *holdfast.Core {
 	switch {

@@ -138,14 +138,15 @@ func (h stuckHandler) WithGroup(string) slog.Handler      { return h }
 // for what has come and gone.
 func grantEndsUnseen(t *testing.T, e *Env) {
 	const ttl = 100 * time.Millisecond
-	in, end, logged := make(chan struct{}), make(chan struct{}), make(signal, 1)
+	in, end := make(chan struct{}), make(chan struct{})
 	a := e.New(e.Client(t), "unseen")
 	lease := Lock(t, a)
-	c := e.Client(t, holdfast.WithTTL(ttl), holdfast.WithoutRenewal(), holdfast.WithLogger(slog.New(slog.NewTextHandler(logged, nil))))
+	c, p := e.proxied(t, holdfast.WithTTL(ttl), holdfast.WithoutRenewal())
+	given := p.Add(e.release(), faultproxy.Pass)
 	waiting := Go(t.Context(), e.New(c, "unseen", holdfast.WithBackOff(func() holdfast.BackOff { return &stuck{in: in, end: end} })))
 	<-in
 	Release(t, lease) // grants it
-	<-logged          // that its lease was lost
+	hit(t, given)     // its lease has ended, and it gives back what is left
 	close(end)
 	r := Get(t, waiting)
 	if r.Err != nil {
@@ -195,17 +196,6 @@ func placeLives(t *testing.T, e *Env) {
 		t.Fatal(r.Err)
 	}
 	Release(t, r.Lease)
-}
-
-// signal is a writer that tells when something is written.
-type signal chan struct{}
-
-func (s signal) Write(text []byte) (int, error) {
-	select {
-	case s <- struct{}{}:
-	default:
-	}
-	return len(text), nil
 }
 
 // failureIsSaid: those behind the front of their process learn why it waits.

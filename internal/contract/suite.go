@@ -49,6 +49,16 @@ func Run(t *testing.T, k Kind) {
 		{"CarriedLeaseIsRefused", carriedLeaseIsRefused},
 		{"LeakedLeaseIsReleased", leakedLease},
 
+		{"InspectSays", inspectSays},
+		{"InspectChangesNothing", inspectChangesNothing},
+		{"ForceRelease", forceRelease},
+		{"ForcedBeforeListening", forcedBeforeListening},
+		{"ForceOfNothing", forceOfNothing},
+		{"ObserverIsTold", observerIsTold},
+		{"ObserverHasTheCallersValues", observerHasValues},
+		{"ObserverThatBlocksOrPanics", observerHarmsNobody},
+		{"LogHasStableKeys", logKeys},
+
 		{"EveryNameWorks", everyNameWorks},
 		{"BadInputIsRefused", badInput},
 		{"WrongTypeIsSaid", wrongType},

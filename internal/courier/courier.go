@@ -1,59 +1,65 @@
-// Package report writes log records from a goroutine of its own: a handler is
-// the user's code, may block or lock, and must not hold up what ends leases.
-package report
+// Package courier hands things to the user's code, a log handler or an
+// observer, from a goroutine of its own: that code may block, lock or panic, and
+// must not hold up what ends leases.
+package courier
 
 import (
 	"context"
-	"log/slog"
 	"sync"
 )
 
-// waiting is how many records may wait for a handler that blocks; more are
-// dropped.
-const waiting = 256
-
-// Reporter writes records in order. Safe for concurrent use.
-type Reporter struct {
-	log *slog.Logger
+// Courier delivers in order. Safe for concurrent use.
+type Courier[T any] struct {
+	room     int
+	deliver  func(thing T, dropped int)
+	panicked func(reason any)
 
 	mu      sync.Mutex
-	records []record
+	waiting []parcel[T]
+	dropped int // since the last that found room
 	running bool
 	idle    []chan struct{}
 }
 
-type record struct {
-	text string
-	args []any
+type parcel[T any] struct {
+	thing   T
+	dropped int
 }
 
-// New makes a Reporter. It has a goroutine only while there is something to write.
-func New(log *slog.Logger) *Reporter { return &Reporter{log: log} }
+// New makes a Courier. Up to room things wait while deliver is busy; more are
+// dropped, and the next that finds room says how many. What deliver panics with
+// is handed to panicked. There is a goroutine only while there is something to
+// deliver.
+func New[T any](room int, deliver func(thing T, dropped int), panicked func(reason any)) *Courier[T] {
+	return &Courier[T]{room: room, deliver: deliver, panicked: panicked}
+}
 
-// Warn writes a record of level WARN in the background. It never blocks.
-func (r *Reporter) Warn(text string, args ...any) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.records) == waiting {
+// Send has the thing delivered in the background. It never blocks.
+func (c *Courier[T]) Send(thing T) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.waiting) == c.room {
+		c.dropped++
 		return
 	}
-	r.records = append(r.records, record{text, args})
-	if !r.running {
-		r.running = true
-		go r.run()
+	c.waiting = append(c.waiting, parcel[T]{thing, c.dropped})
+	c.dropped = 0
+	if !c.running {
+		c.running = true
+		go c.run()
 	}
 }
 
-// Close waits until ctx ends or everything is written.
-func (r *Reporter) Close(ctx context.Context) error {
+// Close waits until ctx ends or everything is delivered.
+func (c *Courier[T]) Close(ctx context.Context) error {
 	idle := make(chan struct{})
-	r.mu.Lock()
-	if r.running {
-		r.idle = append(r.idle, idle)
+	c.mu.Lock()
+	if c.running {
+		c.idle = append(c.idle, idle)
 	} else {
 		close(idle)
 	}
-	r.mu.Unlock()
+	c.mu.Unlock()
 	select {
 	case <-idle:
 		return nil
@@ -62,21 +68,42 @@ func (r *Reporter) Close(ctx context.Context) error {
 	}
 }
 
-func (r *Reporter) run() {
-	for {
-		r.mu.Lock()
-		if len(r.records) == 0 {
-			r.running = false
-			for _, c := range r.idle {
-				close(c)
+// run delivers until nothing is left. A panic or a runtime.Goexit of the user's
+// code ends this goroutine; another then goes on.
+func (c *Courier[T]) run() {
+	left := true
+	defer func() {
+		if left {
+			if reason := recover(); reason != nil {
+				c.panicked(reason)
 			}
-			r.idle = nil
-			r.mu.Unlock()
+			go c.run()
+		}
+	}()
+	for {
+		next, ok := c.next()
+		if !ok {
+			left = false
 			return
 		}
-		next := r.records[0]
-		r.records = r.records[1:]
-		r.mu.Unlock()
-		r.log.Warn(next.text, next.args...)
+		c.deliver(next.thing, next.dropped)
 	}
+}
+
+func (c *Courier[T]) next() (parcel[T], bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.waiting) == 0 {
+		c.waiting = nil
+		c.running = false
+		for _, idle := range c.idle {
+			close(idle)
+		}
+		c.idle = nil
+		return parcel[T]{}, false
+	}
+	next := c.waiting[0]
+	c.waiting[0] = parcel[T]{} // what it refers to may go
+	c.waiting = c.waiting[1:]
+	return next, true
 }

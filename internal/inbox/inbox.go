@@ -72,7 +72,7 @@ func New(rdb Subscriber, config Config) *Inbox {
 }
 
 // Start subscribes in the background; after the first call it does nothing. A
-// client whose locks are never waited for has no subscription.
+// client that neither waits nor holds anything for long has no subscription.
 func (b *Inbox) Start() {
 	if b.live.Load() {
 		return
@@ -84,6 +84,16 @@ func (b *Inbox) Start() {
 	}
 	b.started = true
 	go b.run()
+}
+
+// Started tells whether Start was called.
+func (b *Inbox) Started() bool {
+	if b.live.Load() {
+		return true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.started
 }
 
 // Live tells whether messages arrive, as far as is known.

@@ -9,7 +9,7 @@ import "github.com/holdfast-go/holdfast/lua"
 type Kind struct {
 	Name string // part of the lock key
 	// The scripts. All kinds share their arguments and replies; see lua/*.lua.
-	Acquire, Release, Renew, Drop, Pump *lua.Script
+	Acquire, Release, Renew, Drop, Pump, Inspect, Evict *lua.Script
 	// Owned: held by an owner, who may take it again, and who travels in the
 	// context. Its acquisitions are counted in a key of their own, which each
 	// of its scripts needs.
@@ -27,6 +27,8 @@ var Mutex = &Kind{
 	Renew:   lua.MutexRenew,
 	Drop:    lua.MutexDrop,
 	Pump:    lua.MutexPump,
+	Inspect: lua.MutexInspect,
+	Evict:   lua.MutexEvict,
 }
 
 // Reentrant is the exclusive lock that its owner may take again.
@@ -37,6 +39,8 @@ var Reentrant = &Kind{
 	Renew:   lua.ReentrantRenew,
 	Drop:    lua.ReentrantDrop,
 	Pump:    lua.ReentrantPump,
+	Inspect: lua.ReentrantInspect,
+	Evict:   lua.ReentrantEvict,
 	Owned:   true,
 }
 
@@ -54,6 +58,8 @@ func weighted(name string) *Kind {
 		Renew:   lua.WeightedRenew,
 		Drop:    lua.WeightedDrop,
 		Pump:    lua.WeightedPump,
+		Inspect: lua.WeightedInspect,
+		Evict:   lua.WeightedEvict,
 		Shared:  true,
 	}
 }
