@@ -3,6 +3,7 @@ package lua_test
 import (
 	"errors"
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -150,10 +151,46 @@ func TestParseWakeUp(t *testing.T) {
 	}
 	for _, text := range []string{
 		"", " ", "  ", "id", "id 77", "id 77 ", "id 77 2", "id 77 00", "id 77 0 ", "id 77 0 0", " id 77 0",
-		"id  0", " 77 0", "id -1 0", "id x 0", "id 1e3 0", "id 0x1 0", "id 9223372036854775808 0", "id 77 true", "id\t77 0",
+		"id  0", " 77 0", "id -9223372036854775808 0", "id --1 0", "id x 0", "id 1e3 0", "id 0x1 0", "id 9223372036854775808 0", "id 77 true", "id\t77 0",
 	} {
 		if got, ok := lua.ParseWakeUp(text); ok || got != (lua.WakeUp{}) {
 			t.Errorf("%q is %+v, %v; want it refused", text, got, ok)
+		}
+	}
+}
+
+func TestDecodeInspected(t *testing.T) {
+	row := func(values ...any) any { return values }
+	got, err := answered([]any{
+		int64(77), int64(3), int64(2), int64(1),
+		[]any{row("id request", int64(1500), int64(77), int64(3)), row("another's", int64(-1), int64(0), int64(1))},
+		[]any{row("other request", int64(2500), int64(40)), row("dead request", int64(9), int64(0))},
+	}).Inspected()
+	want := lua.Inspection{
+		Token: 77, Used: 3, Holders: 2, Waiters: 1,
+		Holding: []lua.Holding{
+			{Text: "id request", Remaining: 1500 * time.Millisecond, Token: 77, Weight: 3},
+			{Text: "another's", Weight: 1},
+		},
+		Waiting: []lua.Waiting{
+			{Text: "other request", Waiting: 2500 * time.Microsecond, Alive: true},
+			{Text: "dead request", Waiting: 9 * time.Microsecond},
+		},
+	}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	none := []any{}
+	for _, reply := range []any{
+		nil, int64(0), "", none, []any{int64(1), int64(1), int64(1), int64(1), none},
+		[]any{int64(1), int64(1), int64(1), "1", none, none}, []any{int64(1), int64(1), int64(1), int64(1), none, int64(1)},
+		[]any{int64(1), int64(1), int64(1), int64(1), []any{"id"}, none},
+		[]any{int64(1), int64(1), int64(1), int64(1), []any{row("id", int64(1), int64(1))}, none},
+		[]any{int64(1), int64(1), int64(1), int64(1), []any{row(int64(1), int64(1), int64(1), int64(1))}, none},
+		[]any{int64(1), int64(1), int64(1), int64(1), none, []any{row("id", int64(1), "1")}},
+	} {
+		if got, err := answered(reply).Inspected(); err == nil || lua.FailureOf(err) != lua.Lasting || !reflect.DeepEqual(got, lua.Inspection{}) {
+			t.Errorf("%v is %+v, %v", reply, got, err)
 		}
 	}
 }
@@ -170,7 +207,7 @@ func FuzzParseWakeUp(f *testing.F) {
 			}
 			return
 		}
-		if w.ID == "" || w.Token < 0 || strings.Contains(w.ID, " ") {
+		if w.ID == "" || -w.Token == w.Token && w.Token != 0 || strings.Contains(w.ID, " ") {
 			t.Fatalf("%q is %+v", text, w)
 		}
 		more := "0"
@@ -194,6 +231,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add("", int64(0), "", false)
 	f.Add("nnnnnnl", int64(math.MaxInt64), "x", true)
 	f.Add("nnnnsns", int64(4), "x", true)
+	f.Add("nnnnll", int64(4), "x", true)
 	f.Fuzz(func(t *testing.T, shape string, number int64, text string, list bool) {
 		var values []any
 		for i, kind := range []byte(shape[:min(len(shape), 20)]) {
@@ -236,6 +274,10 @@ func FuzzDecode(f *testing.F) {
 			}
 		} else if r.Held && r.Taken {
 			t.Fatalf("%v is %+v", reply, r)
+		}
+		in, err := answered(reply).Inspected()
+		if err != nil && (lua.FailureOf(err) != lua.Lasting || !reflect.DeepEqual(in, lua.Inspection{})) {
+			t.Fatalf("%v is %+v, %v", reply, in, err)
 		}
 	})
 }

@@ -52,3 +52,48 @@ func TestForeignHolder(t *testing.T) {
 		}
 	})
 }
+
+// TestInspectForeign: what another library holds is shown as it is, and is not
+// ours to take away.
+func TestInspectForeign(t *testing.T) {
+	t.Parallel()
+	contract.Backends(t, kind, func(t *testing.T, e *contract.Env) {
+		ctx := t.Context()
+		m := mutex.New(e.Client(t, holdfast.WithPrefix("")), "shared")
+		for _, value := range []string{"somebody", "a b c d e", "- b c d e", "", "\x00\xff \n"} {
+			e.Redis.Set(ctx, "shared", value, 0)
+			s, err := m.Inspect(ctx)
+			if err != nil || len(s.Holders) != 1 {
+				t.Fatalf("%+v, %v", s, err)
+			}
+			if want := (holdfast.Holder{Holder: value, Foreign: true, Weight: 1}); s.Holders[0] != want {
+				t.Errorf("%+v, not %+v", s.Holders[0], want)
+			}
+		}
+		e.Redis.Set(ctx, "shared", "somebody", 20*time.Second)
+		if s, err := m.Inspect(ctx); err != nil || s.Holders[0].Remaining < 10*time.Second {
+			t.Errorf("%+v, %v", s, err)
+		}
+		if err := m.ForceRelease(ctx, "somebody"); !errors.Is(err, holdfast.ErrInvalid) {
+			t.Errorf("ForceRelease: %v", err)
+		}
+	})
+}
+
+// TestInspectResting: a lock that was released within its minimum hold is shown
+// as that.
+func TestInspectResting(t *testing.T) {
+	t.Parallel()
+	contract.Backends(t, kind, func(t *testing.T, e *contract.Env) {
+		m := mutex.New(e.Client(t, holdfast.WithHolder("cron"), holdfast.WithMinHold(time.Minute)), "daily")
+		contract.Release(t, contract.Lock(t, m))
+		s, err := m.Inspect(t.Context())
+		if err != nil || len(s.Holders) != 1 {
+			t.Fatalf("%+v, %v", s, err)
+		}
+		h := s.Holders[0]
+		if !h.Resting || h.Holder != "cron" || h.ID != "" || h.Token != 0 || h.Remaining < 30*time.Second || h.Remaining > time.Minute {
+			t.Errorf("%+v", h)
+		}
+	})
+}
