@@ -80,7 +80,7 @@ func (h *hold) acquireCall(mode, liveness any) *lua.Call {
 }
 
 func (h *hold) renewCall() *lua.Call {
-	return lua.NewCall(h.core.kind.Renew, h.core.holdKeys, h.id, h.core.lease, h.request)
+	return h.core.replicated(lua.NewCall(h.core.kind.Renew, h.core.holdKeys, h.id, h.core.lease, h.request))
 }
 
 func (h *hold) dropCall() *lua.Call {

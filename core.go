@@ -1,6 +1,7 @@
 package holdfast
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -199,23 +200,32 @@ func (k *Core) wait(ctx context.Context, owner string, i *inquiry) (*Lease, erro
 			return nil, fmt.Errorf("holdfast: %q: %w", k.name, ErrClosed)
 		}
 	}
-	for {
+	var short error // of the replicas
+	for pause := firstRetry; ; {
 		h := c.register(k, owner, i)
 		err := h.seek(wait, ticket)
 		switch {
 		case err == nil && wait.Err() == nil:
-			lease, late := k.granted(ctx, h)
-			if errors.Is(late, errTooLate) {
+			lease, refused := k.granted(wait, h)
+			switch {
+			case errors.Is(refused, errTooLate):
 				continue // its time ran out before anybody could use it
+			case refused == nil || !k.unconfirmed(refused):
+				return lease, refused
 			}
-			return lease, late
+			short = cmp.Or(shortIn(refused), short)
+			c.rest(wait, pause)
+			pause = min(2*pause, lastRetry)
+			if wait.Err() == nil {
+				continue
+			}
 		case errors.Is(err, errPlaceLost) && wait.Err() == nil:
 			h.leave()
 			continue
 		}
 		h.leave()
 		if wait.Err() != nil {
-			return nil, k.stopped(ctx, ticket, h.failed())
+			return nil, k.stopped(ctx, ticket, cmp.Or(short, h.failed()))
 		}
 		return nil, fmt.Errorf("holdfast: %q: %w", k.name, err)
 	}
@@ -228,6 +238,10 @@ func (k *Core) granted(ctx context.Context, h *hold) (*Lease, error) {
 		h.leave()
 		return nil, fmt.Errorf("holdfast: %q: %w", k.name, ErrClosed)
 	default:
+	}
+	if err := h.confirm(ctx); err != nil {
+		h.leave()
+		return nil, k.failed(ctx, err)
 	}
 	if !h.holding() {
 		// Its reply came after its own deadline, or Close was faster.

@@ -2,6 +2,7 @@ package holdfast
 
 import (
 	"context"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -47,4 +48,16 @@ func driverOf(rdb redis.UniversalClient) (driver, error) {
 	default:
 		return c, nil
 	}
+}
+
+// readTimeoutOf is how long the client waits for an answer; 0: without end, or
+// unknown.
+func readTimeoutOf(rdb redis.UniversalClient) time.Duration {
+	switch c := rdb.(type) {
+	case *redis.Client:
+		return max(0, c.Options().ReadTimeout)
+	case *redis.ClusterClient:
+		return max(0, c.Options().ReadTimeout)
+	}
+	return 0
 }

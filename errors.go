@@ -51,6 +51,18 @@ func (e *HeldError) Error() string {
 // Is makes errors.Is(err, ErrNotAcquired) true.
 func (e *HeldError) Is(target error) bool { return target == ErrNotAcquired }
 
+// ReplicasError says that a lock was acquired at the master but not at as many
+// replicas as WithReplicas asks for, and was given back; or, as the Err of a
+// LostError or in the error of Renew, that a renewal was not.
+type ReplicasError struct {
+	Name                 string // of the lock
+	Wanted, Acknowledged int
+}
+
+func (e *ReplicasError) Error() string {
+	return fmt.Sprintf("holdfast: %q: %d of %d replicas have it", e.Name, e.Acknowledged, e.Wanted)
+}
+
 // LostReason says why a lease was lost.
 type LostReason string
 

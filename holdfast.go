@@ -63,7 +63,9 @@ func New(rdb redis.UniversalClient, opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := defaults().with(false, opts)
+	base := defaults()
+	base.readTimeout = readTimeoutOf(rdb)
+	s, err := base.with(false, opts)
 	if err != nil {
 		return nil, err
 	}

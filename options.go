@@ -36,6 +36,10 @@ type settings struct {
 	backOff func() BackOff
 	holder  string
 
+	replicas       int // 0: they do not matter
+	replicaTimeout time.Duration
+	readTimeout    time.Duration // of the go-redis client; 0: none that is known
+
 	redisson bool // the lock is Redisson's, too
 
 	prefix    string
@@ -147,11 +151,22 @@ func WithBackOff(f func() BackOff) Option {
 	}
 }
 
-// WithReplicas makes an acquire count only once n replicas have it. It is not
-// built yet: any use is refused with ErrInvalid, so that nobody relies on it.
+// WithReplicas makes an acquire count only once n replicas have it, within timeout
+// (Redis's WAIT), and a renewal too: so a failover to one of them knows the lock.
+// Short of that the lock is given back; TryLock returns a [ReplicasError], Lock
+// tries on. It makes a lock survive more failovers, not all: which replica is
+// promoted is Redis's choice, see docs/operations.md. It costs a round trip for
+// each acquire. timeout is in whole milliseconds, and shorter than half the TTL
+// and than the read timeout of the go-redis client. Defaults to no replicas.
 func WithReplicas(n int, timeout time.Duration) Option {
 	return func(b *builder) {
-		b.fail("WithReplicas(%d, %v): not available in this version", n, timeout)
+		switch {
+		case n < 1:
+			b.fail("WithReplicas(%d, %v): at least one replica", n, timeout)
+		case timeout < time.Millisecond || timeout%time.Millisecond != 0:
+			b.fail("WithReplicas(%d, %v): the timeout is not in whole milliseconds of at least one", n, timeout)
+		}
+		b.replicas, b.replicaTimeout = n, timeout
 	}
 }
 
@@ -248,6 +263,11 @@ func (b *builder) pairs() {
 		b.fail("WithMinHold(%v) is longer than WithMaxHold(%v)", b.minHold, b.maxHold)
 	case !b.renew && b.minHold > b.ttl:
 		b.fail("WithMinHold(%v) is longer than WithTTL(%v), and WithoutRenewal lets the lease end there", b.minHold, b.ttl)
+	case 2*b.replicaTimeout >= b.ttl:
+		b.fail("WithReplicas(%d, %v): the timeout is not shorter than half of WithTTL(%v)", b.replicas, b.replicaTimeout, b.ttl)
+	case b.readTimeout > 0 && b.replicaTimeout >= b.readTimeout:
+		b.fail("WithReplicas(%d, %v): the timeout is not shorter than the go-redis client's ReadTimeout, %v",
+			b.replicas, b.replicaTimeout, b.readTimeout)
 	}
 }
 

@@ -63,7 +63,7 @@ func (h *hold) renew(now time.Time) (watchdog.Send, bool) {
 	h.renewing = true
 	return watchdog.Send{
 		Call:  h.renewCall(),
-		Limit: min(h.core.set.ttl/6, h.deadline.Sub(now)),
+		Limit: min(h.core.set.ttl/6+h.core.set.replicaTimeout, h.deadline.Sub(now)),
 		Done:  func(call *lua.Call) { h.renewed(call, now) },
 	}, true
 }
@@ -80,6 +80,9 @@ func (h *hold) renewed(call *lua.Call, sent time.Time) {
 // extended, lost, or stays as it is because nobody knows.
 func (h *hold) extend(call *lua.Call, sent time.Time) error {
 	r, err := call.Released()
+	if err == nil && r.Held {
+		err = h.core.shortfall(call)
+	}
 	h.mu.Lock()
 	if h.state == held && !time.Now().Before(h.deadline) {
 		// The answer came too late: who looked at the lease meanwhile was told
@@ -109,7 +112,9 @@ func (h *hold) extend(call *lua.Call, sent time.Time) error {
 		if d := sent.Add(ttl - margin(ttl)); d.After(h.deadline) {
 			h.deadline = d
 		}
-		h.tell(Event{Type: EventRenewed, Held: time.Since(h.acquired)})
+		if h.told {
+			h.tell(Event{Type: EventRenewed, Held: time.Since(h.acquired)})
+		}
 		h.scheduleRenewal(sent)
 	default:
 		why := h.goneReason(r)
@@ -131,10 +136,7 @@ func (h *hold) renewNow(ctx context.Context) error {
 	if end := endOf(ctx); end != nil {
 		return fmt.Errorf("holdfast: renewal of %q not sent: %w", h.core.name, end)
 	}
-	sent := time.Now()
-	call := h.renewCall()
-	_ = call.Do(ctx, h.client.rdb) // the error is in the call
-	err := h.extend(call, sent)
+	err := h.renewOnce(ctx)
 	if err == nil || errors.Is(err, ErrLost) || errors.Is(err, ErrReleased) {
 		return err
 	}
@@ -142,6 +144,13 @@ func (h *hold) renewNow(ctx context.Context) error {
 		return fmt.Errorf("holdfast: renewal of %q: unknown: %w: %w", h.core.name, end, err)
 	}
 	return fmt.Errorf("holdfast: renewal of %q: unknown: %w", h.core.name, err)
+}
+
+func (h *hold) renewOnce(ctx context.Context) error {
+	sent := time.Now()
+	call := h.renewCall()
+	_ = call.Do(ctx, h.client.rdb) // the error is in the call
+	return h.extend(call, sent)
 }
 
 // timeoutReason is why a lease ended by the clock. With h.mu.

@@ -2,6 +2,7 @@ package lua
 
 import (
 	"context"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -12,8 +13,9 @@ import (
 // script after its caller was told that it failed.
 type Call struct {
 	*redis.Cmd
-	script *Script
-	keys   int
+	script      *Script
+	keys        int
+	replication *replication // nil: the replicas do not matter
 }
 
 // NewCall prepares a call of script. The keys and args are sent in that order;
@@ -53,7 +55,11 @@ type Processor interface {
 
 // Do sends the call and leaves its answer in it. When Redis does not know the
 // script, which means that nothing was run, the whole script is sent.
-func (c *Call) Do(ctx context.Context, rdb Processor) error {
+func (c *Call) Do(ctx context.Context, rdb Pipeliner) error {
+	if c.replication != nil {
+		replicate(ctx, rdb, []*Call{c})
+		return c.Err()
+	}
 	err := rdb.Process(ctx, c)
 	if !isNoScript(err) {
 		return err
@@ -82,6 +88,17 @@ type Pipeliner interface {
 func DoAll(ctx context.Context, rdb Pipeliner, calls []*Call) {
 	calls, handOut := gather(calls)
 	defer handOut()
+	isReplicated := func(c *Call) bool { return c.replication != nil }
+	if slices.ContainsFunc(calls, isReplicated) {
+		var replicated []*Call
+		for _, c := range calls {
+			if isReplicated(c) {
+				replicated = append(replicated, c)
+			}
+		}
+		defer replicate(ctx, rdb, replicated) // last: it may wait
+		calls = slices.DeleteFunc(calls, isReplicated)
+	}
 	pipeline(ctx, rdb, calls)
 	loaded := map[*Script]bool{}
 	var rest []*Call
@@ -109,7 +126,10 @@ func DoAll(ctx context.Context, rdb Pipeliner, calls []*Call) {
 }
 
 func pipeline(ctx context.Context, rdb Pipeliner, calls []*Call) {
-	if len(calls) == 1 {
+	switch len(calls) {
+	case 0:
+		return
+	case 1:
 		_ = rdb.Process(ctx, calls[0]) // the error stays in the command
 		return
 	}

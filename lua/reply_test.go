@@ -182,8 +182,10 @@ func TestDecodeInspected(t *testing.T) {
 	}
 	none := []any{}
 	for _, reply := range []any{
-		nil, int64(0), "", none, []any{int64(1), int64(1), int64(1), int64(1), none},
-		[]any{int64(1), int64(1), int64(1), "1", none, none}, []any{int64(1), int64(1), int64(1), int64(1), none, int64(1)},
+		nil, int64(0), "", none,
+		[]any{int64(1), int64(1), int64(1), int64(1), none},
+		[]any{int64(1), int64(1), int64(1), "1", none, none},
+		[]any{int64(1), int64(1), int64(1), int64(1), none, int64(1)},
 		[]any{int64(1), int64(1), int64(1), int64(1), []any{"id"}, none},
 		[]any{int64(1), int64(1), int64(1), int64(1), []any{row("id", int64(1), int64(1))}, none},
 		[]any{int64(1), int64(1), int64(1), int64(1), []any{row(int64(1), int64(1), int64(1), int64(1))}, none},

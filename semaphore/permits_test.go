@@ -19,8 +19,10 @@ type permits struct {
 	n int64
 }
 
-func (p permits) Lock(ctx context.Context) (*holdfast.Lease, error)    { return p.Acquire(ctx, p.n) }
+func (p permits) Lock(ctx context.Context) (*holdfast.Lease, error) { return p.Acquire(ctx, p.n) }
+
 func (p permits) TryLock(ctx context.Context) (*holdfast.Lease, error) { return p.TryAcquire(ctx, p.n) }
+
 func (p permits) Do(ctx context.Context, fn func(context.Context) error) error {
 	return p.Semaphore.Do(ctx, p.n, fn)
 }

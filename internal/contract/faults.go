@@ -25,6 +25,7 @@ func (e *Env) first() faultproxy.Matcher {
 func (e *Env) poll() faultproxy.Matcher {
 	return faultproxy.All(faultproxy.IsScript(e.Scripts.Acquire.Source()), faultproxy.HasArg("poll"))
 }
+
 func (e *Env) release() faultproxy.Matcher { return faultproxy.IsScript(e.Scripts.Release.Source()) }
 func (e *Env) renew() faultproxy.Matcher   { return faultproxy.IsScript(e.Scripts.Renew.Source()) }
 
