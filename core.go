@@ -123,7 +123,7 @@ func (k *Core) TryLock(ctx context.Context) (*Lease, error) {
 		return nil, err
 	}
 	c := k.client
-	if err := c.begin(); err != nil {
+	if err = c.begin(); err != nil {
 		return nil, fmt.Errorf("holdfast: %q: %w", k.name, err)
 	}
 	defer c.end()
@@ -169,7 +169,7 @@ func (k *Core) Lock(ctx context.Context) (*Lease, error) {
 		return nil, err
 	}
 	c := k.client
-	if err := c.begin(); err != nil {
+	if err = c.begin(); err != nil {
 		return nil, fmt.Errorf("holdfast: %q: %w", k.name, err)
 	}
 	defer c.end()

@@ -50,8 +50,11 @@ func driverOf(rdb redis.UniversalClient) (driver, error) {
 	}
 }
 
-// readTimeoutOf is how long the client waits for an answer; 0: without end, or
-// unknown.
+// noWait, in the place of a read timeout, is that of a client of which nobody
+// knows on which connection a pipeline goes.
+const noWait = -1
+
+// readTimeoutOf is how long the client waits for an answer; 0: without end.
 func readTimeoutOf(rdb redis.UniversalClient) time.Duration {
 	switch c := rdb.(type) {
 	case *redis.Client:
@@ -59,5 +62,5 @@ func readTimeoutOf(rdb redis.UniversalClient) time.Duration {
 	case *redis.ClusterClient:
 		return max(0, c.Options().ReadTimeout)
 	}
-	return 0
+	return noWait
 }

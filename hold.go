@@ -260,7 +260,8 @@ func (h *hold) Tick(now time.Time) (watchdog.Send, bool) {
 		if now.Before(h.deadline) {
 			defer h.mu.Unlock()
 			if h.deaf {
-				return watchdog.Send{}, h.listen()
+				h.listen()
+				return watchdog.Send{}, false
 			}
 			return h.renew(now)
 		}

@@ -38,7 +38,7 @@ type settings struct {
 
 	replicas       int // 0: they do not matter
 	replicaTimeout time.Duration
-	readTimeout    time.Duration // of the go-redis client; 0: none that is known
+	readTimeout    time.Duration // of the go-redis client; 0: none; or noWait
 
 	redisson bool // the lock is Redisson's, too
 
@@ -265,6 +265,8 @@ func (b *builder) pairs() {
 		b.fail("WithMinHold(%v) is longer than WithTTL(%v), and WithoutRenewal lets the lease end there", b.minHold, b.ttl)
 	case 2*b.replicaTimeout >= b.ttl:
 		b.fail("WithReplicas(%d, %v): the timeout is not shorter than half of WithTTL(%v)", b.replicas, b.replicaTimeout, b.ttl)
+	case b.replicas > 0 && b.readTimeout == noWait:
+		b.fail("WithReplicas(%d, %v): only on a *redis.Client or a *redis.ClusterClient", b.replicas, b.replicaTimeout)
 	case b.readTimeout > 0 && b.replicaTimeout >= b.readTimeout:
 		b.fail("WithReplicas(%d, %v): the timeout is not shorter than the go-redis client's ReadTimeout, %v",
 			b.replicas, b.replicaTimeout, b.readTimeout)

@@ -40,12 +40,11 @@ func (h *hold) scheduleRenewal(since time.Time) {
 // listen lets the client hear what becomes of what it holds: a lease that is taken
 // away by force. Not before it has been held for a while: a client whose locks are
 // free and held for moments has no use for a subscription. With h.mu.
-func (h *hold) listen() bool {
+func (h *hold) listen() {
 	h.deaf = false
 	h.client.inbox.Start()
 	ttl := h.core.set.ttl
 	h.scheduleRenewal(h.deadline.Add(margin(ttl) - ttl)) // since the send that gave this deadline
-	return false
 }
 
 // renewable tells whether the lease may be renewed at that time. With h.mu.

@@ -37,7 +37,7 @@ func startPair(t *testing.T) *pair {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.copied.SlaveOf(t.Context(), host, port).Err(); err != nil {
+	if err := p.copied.ReplicaOf(t.Context(), host, port).Err(); err != nil {
 		t.Fatal(err)
 	}
 	contract.Eventually(t, "the replica to follow", func() bool {
@@ -62,7 +62,7 @@ var exclusive = map[string]contract.Maker{
 
 type permit struct{ *semaphore.Semaphore }
 
-func (p permit) Lock(ctx context.Context) (*holdfast.Lease, error) { return p.Acquire(ctx, 1) }
+func (p permit) Lock(ctx context.Context) (*holdfast.Lease, error)    { return p.Acquire(ctx, 1) }
 func (p permit) TryLock(ctx context.Context) (*holdfast.Lease, error) { return p.TryAcquire(ctx, 1) }
 
 func (p permit) Do(ctx context.Context, fn func(context.Context) error) error {
@@ -102,7 +102,7 @@ func TestReplicas(t *testing.T) {
 			p.replica.Pause()
 			contract.Release(t, lease)
 			for range 20 { // each on a connection that may have written nothing yet
-				if _, err := p.New(p.Client(t), "tried", holdfast.WithReplicas(1, 10*time.Millisecond)).TryLock(t.Context()); !errors.As(err, &short) {
+				if _, err = p.New(p.Client(t), "tried", holdfast.WithReplicas(1, 10*time.Millisecond)).TryLock(t.Context()); !errors.As(err, &short) {
 					t.Fatalf("TryLock while the replica is stopped: %v", err)
 				}
 			}
@@ -214,4 +214,13 @@ func TestReplicasRefused(t *testing.T) {
 		check("TryLock", err)
 		_ = plain.Close(t.Context())
 	}
+	wrapped, err := holdfast.New(struct{ redis.UniversalClient }{rdb})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = mutex.New(wrapped, "m", holdfast.WithReplicas(1, time.Second)).TryLock(t.Context())
+	if !errors.Is(err, holdfast.ErrInvalid) {
+		t.Errorf("on a client that nobody knows: %v", err)
+	}
+	_ = wrapped.Close(t.Context())
 }

@@ -56,14 +56,15 @@ func TestInspect(t *testing.T) {
 			t.Errorf("%+v", w)
 		}
 
-		if err := short.ForceRelease(ctx, three.ID()); err != nil {
+		if err = short.ForceRelease(ctx, three.ID()); err != nil {
 			t.Fatal(err)
 		}
 		<-three.Done()
-		if state, err := long.Inspect(ctx); err != nil || state.Used != 6 || state.WaiterCount != 1 {
-			t.Errorf("%+v, %v", state, err)
+		now, err := long.Inspect(ctx)
+		if err != nil || now.Used != 6 || now.WaiterCount != 1 {
+			t.Errorf("%+v, %v", now, err)
 		}
-		if err := two.Renew(ctx); err != nil {
+		if err = two.Renew(ctx); err != nil {
 			t.Errorf("the other holder: %v", err)
 		}
 		contract.Release(t, two)
@@ -71,7 +72,7 @@ func TestInspect(t *testing.T) {
 		if err != nil || ended.Used != 4 || ended.WaiterCount != 1 { // seven do not fit beside the four that rest
 			t.Errorf("%+v, %v", ended, err)
 		}
-		if err := long.ForceRelease(ctx, state.Waiters[0].ID); !errors.Is(err, holdfast.ErrReleased) {
+		if err = long.ForceRelease(ctx, state.Waiters[0].ID); !errors.Is(err, holdfast.ErrReleased) {
 			t.Errorf("of one who waits: %v", err)
 		}
 		e.Redis.FlushAll(ctx)

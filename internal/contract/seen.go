@@ -17,9 +17,9 @@ type seer interface {
 	ForceRelease(ctx context.Context, id string) error
 }
 
-func (e *Env) seer(t *testing.T, c *holdfast.Client, name string, opts ...holdfast.Option) seer {
+func (e *Env) seer(t *testing.T, c *holdfast.Client, name string) seer {
 	t.Helper()
-	l, ok := e.New(c, name, opts...).(seer)
+	l, ok := e.New(c, name).(seer)
 	if !ok {
 		t.Fatalf("%T has no Inspect or ForceRelease", l)
 	}
