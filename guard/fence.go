@@ -97,8 +97,8 @@ func (f *Fence) Check(ctx context.Context, token int64) error {
 //     MULTI, and the token is remembered. The error names the command and wraps the
 //     reply; the commands up to that one are returned with it.
 //   - If no answer came, nobody knows whether the commands ran. go-redis is told not
-//     to send them again by itself. Do may be called again if they may run twice;
-//     the guard does not mind, and refuses it should a later holder have come.
+//     to send them again by itself. Do may be called again if they may run twice.
+//     ErrStale then means that a later holder has come, not that they never ran.
 func (f *Fence) Do(ctx context.Context, token int64, cmds ...Cmd) ([]*redis.Cmd, error) {
 	if err := f.ready(ctx, token); err != nil {
 		return nil, err

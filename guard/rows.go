@@ -47,7 +47,9 @@ func (t Table) Update(ctx context.Context, db DB, token int64, key any, set Set)
 	}
 	highest, err := t.look(ctx, db, token, key)
 	if err == nil && t.Dialect == MySQL && highest == token {
-		return nil // it matched, and changed nothing: what was to be written is there
+		// It matched, and changed nothing: what was to be written is there. (Or the
+		// holder itself has inserted the row since, against its own UPDATE.)
+		return nil
 	}
 	return t.unmatched(key, err)
 }
@@ -79,8 +81,9 @@ func (t Table) Upsert(ctx context.Context, db DB, token int64, key any, set Set)
 	case t.Dialect == MySQL && err == nil && highest == token:
 		return nil
 	case t.Dialect != MySQL && (err == nil || errors.Is(err, sql.ErrNoRows)):
-		filled, _ := t.filled()                                     // it ran
-		return &StaleError{Resource: filled.row(key), Token: token} // the row has gone since it refused
+		// The row has gone since it refused.
+		filled, _ := t.filled() // it ran
+		return &StaleError{Resource: filled.row(key), Token: token}
 	}
 	return t.unmatched(key, err)
 }

@@ -82,7 +82,8 @@ func (t Table) onConflict(columns []string) string {
 		for _, c := range columns {
 			sets = append(sets, fmt.Sprintf("%[1]s = IF(%[2]s <= VALUES(%[2]s), VALUES(%[1]s), %[1]s)", c, t.Token))
 		}
-		// The token last: MySQL assigns from left to right, and the others ask it.
+		// In whatever order these are assigned: the greater of both tokens is the new
+		// one exactly if the new one passes.
 		sets = append(sets, fmt.Sprintf("%[1]s = GREATEST(%[1]s, VALUES(%[1]s))", t.Token))
 		return "ON DUPLICATE KEY UPDATE " + strings.Join(sets, ", ")
 	}

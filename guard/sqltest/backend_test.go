@@ -133,7 +133,7 @@ type row struct {
 }
 
 // account reads a row; there is one if exists.
-func (b *backend) account(t fataler, ctx context.Context, id int64) (r row, exists bool) {
+func (b *backend) account(ctx context.Context, t fataler, id int64) (r row, exists bool) {
 	t.Helper()
 	err := b.QueryRowContext(ctx, b.rebind("SELECT balance, state, last_token FROM "+b.accounts.Name+" WHERE id = ?"), id).
 		Scan(&r.balance, &r.state, &r.token)
@@ -153,7 +153,7 @@ type fataler interface {
 // want compares an account.
 func (b *backend) want(t *testing.T, id int64, want row) {
 	t.Helper()
-	if got, exists := b.account(t, t.Context(), id); !exists || got != want {
+	if got, exists := b.account(t.Context(), t, id); !exists || got != want {
 		t.Fatalf("account %d is %+v (%v), want %+v", id, got, exists, want)
 	}
 }

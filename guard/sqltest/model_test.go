@@ -26,11 +26,11 @@ func TestModel(t *testing.T) {
 
 func compare(rt *rapid.T, b *backend) {
 	rows := map[int64]row{}
-	draw := func(rt *rapid.T) (id, token int64, set guard.Set) {
+	draw := func(rt *rapid.T) (id, offered int64, set guard.Set) {
 		id = rapid.Int64Range(1, 3).Draw(rt, "id")
 		last := rows[id].token
 		near := rapid.Int64Range(max(1, last-2), min(1<<53-1, last+2))
-		token = rapid.OneOf(near, rapid.Int64Range(1, 20), rapid.Int64Range(1, 1<<53-1)).Draw(rt, "token")
+		offered = rapid.OneOf(near, rapid.Int64Range(1, 20), rapid.Int64Range(1, 1<<53-1)).Draw(rt, "token")
 		set = guard.Set{}
 		if rapid.Bool().Draw(rt, "sets the balance") {
 			set["balance"] = rapid.Int64Range(0, 3).Draw(rt, "balance")
@@ -38,22 +38,22 @@ func compare(rt *rapid.T, b *backend) {
 		if rapid.Bool().Draw(rt, "sets the state") {
 			set["state"] = rapid.SampledFrom([]string{"", "a", "it's"}).Draw(rt, "state")
 		}
-		return id, token, set
+		return id, offered, set
 	}
 	// apply is the model.
-	apply := func(rt *rapid.T, err error, insert bool, id, token int64, set guard.Set) {
+	apply := func(rt *rapid.T, err error, insert bool, id, offered int64, set guard.Set) {
 		r, exists := rows[id]
 		switch {
 		case !exists && !insert:
 			wantNoRow(rt, err)
 			return
-		case token < r.token:
-			wantStale(rt, err, token, r.token)
+		case offered < r.token:
+			wantStale(rt, err, offered, r.token)
 			return
 		case err != nil:
 			rt.Fatal(err)
 		}
-		r.token = token
+		r.token = offered
 		if balance, ok := set["balance"].(int64); ok {
 			r.balance = balance
 		}
@@ -64,24 +64,24 @@ func compare(rt *rapid.T, b *backend) {
 	}
 	rt.Repeat(map[string]func(*rapid.T){
 		"check": func(rt *rapid.T) {
-			id, token, _ := draw(rt)
-			apply(rt, b.accounts.Check(rt.Context(), b, token, id), false, id, token, nil)
+			id, offered, _ := draw(rt)
+			apply(rt, b.accounts.Check(rt.Context(), b, offered, id), false, id, offered, nil)
 		},
 		"update": func(rt *rapid.T) {
-			id, token, set := draw(rt)
-			apply(rt, b.accounts.Update(rt.Context(), b, token, id, set), false, id, token, set)
+			id, offered, set := draw(rt)
+			apply(rt, b.accounts.Update(rt.Context(), b, offered, id, set), false, id, offered, set)
 		},
 		"upsert": func(rt *rapid.T) {
-			id, token, set := draw(rt)
-			apply(rt, b.accounts.Upsert(rt.Context(), b, token, id, set), true, id, token, set)
+			id, offered, set := draw(rt)
+			apply(rt, b.accounts.Upsert(rt.Context(), b, offered, id, set), true, id, offered, set)
 		},
 		"rolled back": func(rt *rapid.T) {
-			id, token, set := draw(rt)
+			id, offered, set := draw(rt)
 			tx, err := b.BeginTx(rt.Context(), nil)
 			if err != nil {
 				rt.Fatal(err)
 			}
-			err = b.accounts.Upsert(rt.Context(), tx, token, id, set)
+			err = b.accounts.Upsert(rt.Context(), tx, offered, id, set)
 			if err != nil && !errors.Is(err, guard.ErrStale) {
 				rt.Error(err)
 			}
@@ -98,7 +98,7 @@ func compare(rt *rapid.T, b *backend) {
 		},
 		"": func(rt *rapid.T) {
 			for id := range int64(3) {
-				got, exists := b.account(rt, rt.Context(), id+1)
+				got, exists := b.account(rt.Context(), rt, id+1)
 				want, there := rows[id+1]
 				if got != want || exists != there {
 					rt.Fatalf("account %d is %+v (%v), want %+v (%v)", id+1, got, exists, want, there)

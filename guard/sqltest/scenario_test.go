@@ -92,7 +92,7 @@ func TestRegisterOfManyHolders(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if got, _ := b.account(t, t.Context(), 1); got.balance != 100+accepted.Load() {
+		if got, _ := b.account(t.Context(), t, 1); got.balance != 100+accepted.Load() {
 			t.Errorf("%d writes were accepted, and the balance is %d", accepted.Load(), got.balance)
 		}
 		if refused.Load() == 0 {

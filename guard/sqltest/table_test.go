@@ -120,7 +120,7 @@ func TestDeletedRow(t *testing.T) {
 		if err := remove(token); err != nil {
 			t.Fatal(err)
 		}
-		if _, exists := b.account(t, t.Context(), 1); exists {
+		if _, exists := b.account(t.Context(), t, 1); exists {
 			t.Fatal("it was not deleted")
 		}
 		wantStaleAfter(token)
