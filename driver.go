@@ -48,3 +48,26 @@ func driverOf(rdb redis.UniversalClient) (driver, error) {
 		return c, nil
 	}
 }
+
+// nodeOf returns what names the node that a call goes to, as far as the client
+// knows: the master that serves its slot in a cluster, the one there is elsewhere.
+func nodeOf(d driver) func(*lua.Call) string {
+	cluster, ok := d.(interface {
+		MasterForKey(ctx context.Context, key string) (*redis.Client, error)
+	})
+	if !ok {
+		return func(*lua.Call) string { return "" }
+	}
+	// A context that has ended: before anything was answered go-redis would ask the
+	// nodes for their slots, and this must not do I/O.
+	ctx, cancel := context.WithCancel(context.Background()) //nolint:forbidigo // see above
+	cancel()
+	return func(call *lua.Call) string {
+		key, _ := call.Keys()[0].(string)
+		node, err := cluster.MasterForKey(ctx, key)
+		if err != nil {
+			return ""
+		}
+		return node.Options().Addr
+	}
+}
