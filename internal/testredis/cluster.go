@@ -78,6 +78,16 @@ func (c *Cluster) Client(tb testing.TB, opts ...func(*redis.ClusterOptions)) *re
 	return rdb
 }
 
+// Flush empties the cluster. It also works in a Cleanup.
+func (c *Cluster) Flush(tb testing.TB) {
+	tb.Helper()
+	for _, s := range c.Masters {
+		if err := s.client().FlushAll(context.WithoutCancel(tb.Context())).Err(); err != nil {
+			tb.Errorf("testredis: flush: %v", err)
+		}
+	}
+}
+
 // Serving is the node that serves the key's slot, as the first node that answers
 // sees it, and the slot.
 func (c *Cluster) Serving(tb testing.TB, key string) (node *Server, slot int) {
