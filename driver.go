@@ -41,33 +41,12 @@ func driverOf(rdb redis.UniversalClient) (driver, error) {
 		if c == nil {
 			return nil, invalid("New: the *redis.ClusterClient is nil")
 		}
-		return c, nil
+		return cluster{c}, nil
 	case *redis.Ring:
 		return nil, invalid("New: a *redis.Ring has no common channel to wake waiters on; use a Cluster or a single node")
+	case clusterClient: // one that wraps a *redis.ClusterClient
+		return cluster{c}, nil
 	default:
 		return c, nil
-	}
-}
-
-// nodeOf returns what names the node that a call goes to, as far as the client
-// knows: the master that serves its slot in a cluster, the one there is elsewhere.
-func nodeOf(d driver) func(*lua.Call) string {
-	cluster, ok := d.(interface {
-		MasterForKey(ctx context.Context, key string) (*redis.Client, error)
-	})
-	if !ok {
-		return func(*lua.Call) string { return "" }
-	}
-	// A context that has ended: before anything was answered go-redis would ask the
-	// nodes for their slots, and this must not do I/O.
-	ctx, cancel := context.WithCancel(context.Background()) //nolint:forbidigo // see above
-	cancel()
-	return func(call *lua.Call) string {
-		key, _ := call.Keys()[0].(string)
-		node, err := cluster.MasterForKey(ctx, key)
-		if err != nil {
-			return ""
-		}
-		return node.Options().Addr
 	}
 }

@@ -2,6 +2,7 @@ package servertest
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -55,4 +56,13 @@ func newClient(t *testing.T, rdb redis.UniversalClient, opts ...holdfast.Option)
 		_ = c.Close(ctx) // it may not reach its server any more
 	})
 	return c
+}
+
+// isWord tells whether the error has a reply of Redis that begins with that word.
+func isWord(err error, word string) bool {
+	var reply redis.Error
+	for errors.As(err, &reply) {
+		return redis.HasErrorPrefix(reply, word)
+	}
+	return false
 }
