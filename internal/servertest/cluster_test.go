@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/holdfast-go/holdfast"
 	"github.com/holdfast-go/holdfast/internal/contract"
 	"github.com/holdfast-go/holdfast/internal/testredis"
@@ -86,15 +88,30 @@ func subscribed(t *testing.T, cluster *testredis.Cluster) *testredis.Server {
 // renewed and waited for; a short lease ends by its holder's own clock first.
 func TestClusterFailover(t *testing.T) {
 	t.Parallel()
-	cluster := testredis.StartCluster(t, 3, true)
+	for name, stop := range map[string]func(*testredis.Server){
+		"killed": (*testredis.Server).Kill,
+		"hung":   (*testredis.Server).Pause, // what is sent to it waits for a timeout
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			clusterFailover(t, testredis.StartCluster(t, 3, true), stop)
+		})
+	}
+}
+
+func clusterFailover(t *testing.T, cluster *testredis.Cluster, stop func(*testredis.Server)) {
+	t.Helper()
 	const long, short = 15 * time.Second, time.Second // promotion takes about four
-	b := newSlotBed(t, cluster, "mutex")
+	heed := func(o *redis.ClusterOptions) {           // as docs/operations.md advises
+		o.ContextTimeoutEnabled, o.ReadTimeout = true, time.Second
+	}
+	b := newSlotBed(t, cluster, "mutex", heed)
 	holder := b.make(long)
 	lease := contract.Lock(t, holder)
 	waiting := contract.Go(t.Context(), b.make(long))
 	b.queued(holder, 1)
 	// Another lock of the same master, held for less than the promotion takes.
-	brief := newSlotBed(t, cluster, "semaphore")
+	brief := newSlotBed(t, cluster, "semaphore", heed)
 	brief.name = "{" + b.key + "}" + brief.name
 	briefly := contract.Lock(t, brief.make(short))
 	next := contract.Go(t.Context(), brief.make(short))
@@ -102,16 +119,16 @@ func TestClusterFailover(t *testing.T) {
 		t.Fatalf("%d replicas have it: %v", n, err)
 	}
 
-	b.from.Kill()
-	killed := time.Now()
+	stop(b.from)
+	stopped := time.Now()
 	<-briefly.Done()
 	if !errors.Is(briefly.Err(), holdfast.ErrLost) || time.Now().Before(briefly.Deadline()) {
-		t.Errorf("the brief lease, %v after the master died: %v", time.Since(killed), briefly.Err())
+		t.Errorf("the brief lease, %v after the master stopped: %v", time.Since(stopped), briefly.Err())
 	}
 	brief.served(next, briefly)
-	t.Logf("the next holder of the brief lock after %v", time.Since(killed))
+	t.Logf("the next holder of the brief lock after %v", time.Since(stopped))
 	b.renewed(lease)
-	t.Logf("renewed at the new master after %v", time.Since(killed))
+	t.Logf("renewed at the new master after %v", time.Since(stopped))
 	if node, _ := cluster.Serving(t, b.key); node != cluster.ReplicaOf(b.from) {
 		t.Error("the slot is not the replica's")
 	}

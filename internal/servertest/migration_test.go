@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/holdfast-go/holdfast"
 	"github.com/holdfast-go/holdfast/internal/contract"
 	"github.com/holdfast-go/holdfast/internal/testredis"
@@ -27,12 +29,12 @@ type slotBed struct {
 	from, to *testredis.Server
 }
 
-func newSlotBed(t *testing.T, cluster *testredis.Cluster, kind string) *slotBed {
+func newSlotBed(t *testing.T, cluster *testredis.Cluster, kind string, opts ...func(*redis.ClusterOptions)) *slotBed {
 	t.Helper()
 	b := &slotBed{t: t, cluster: cluster, name: strings.ReplaceAll(t.Name(), "/", ".")}
 	b.key = "holdfast:" + kind + ":" + b.name
 	b.make = func(ttl time.Duration) holdfast.Locker {
-		return kinds[kind](newClient(t, cluster.Client(t), holdfast.WithTTL(ttl)), b.name)
+		return kinds[kind](newClient(t, cluster.Client(t, opts...), holdfast.WithTTL(ttl)), b.name)
 	}
 	b.from, b.slot = cluster.Serving(t, b.key)
 	b.to = cluster.Masters[(slices.Index(cluster.Masters, b.from)+1)%len(cluster.Masters)]
