@@ -182,14 +182,14 @@ func (b *slotBed) check(r contract.Result, before *holdfast.Lease) *holdfast.Lea
 // renewed all the time, and given back. Who waits goes on waiting; who tries is told.
 func halfMigrated(t *testing.T, b *slotBed) {
 	t.Helper()
-	const ttl = 600 * time.Millisecond
+	const ttl = 900 * time.Millisecond
 	holder, other := b.make(ttl), b.make(ttl)
 	lease := contract.Lock(t, holder)
 	waiting := contract.Go(t.Context(), b.make(ttl))
 	b.queued(holder, 1)
 	b.cluster.Open(t, b.slot, b.from, b.to)
 	b.cluster.Move(t, b.slot, b.from, b.to, b.key)
-	for until := time.Now().Add(4 * ttl); time.Now().Before(until); {
+	for until := time.Now().Add(3 * ttl); time.Now().Before(until); {
 		b.renewed(lease)
 	}
 	if _, err := other.TryLock(t.Context()); !isWord(err, "TRYAGAIN") {

@@ -111,16 +111,17 @@ func (c *Cluster) Serving(tb testing.TB, key string) (node *Server, slot int) {
 	return nil, 0
 }
 
-// master is the node that serves a shard.
-func (c *Cluster) master(shard redis.ClusterShard) *Server {
+// master is the node that serves a shard. One that was and died may be in it, too;
+// it counts while there is no other.
+func (c *Cluster) master(shard redis.ClusterShard) (master *Server) {
 	for _, node := range shard.Nodes {
 		for _, s := range c.Nodes() {
-			if node.Role == "master" && node.Port == int64(s.port.number) {
-				return s
+			if node.Role == "master" && node.Port == int64(s.port.number) && (node.Health == "online" || master == nil) {
+				master = s
 			}
 		}
 	}
-	return nil
+	return master
 }
 
 func has(shard redis.ClusterShard, slot int64) bool {
