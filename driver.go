@@ -42,9 +42,11 @@ func driverOf(rdb redis.UniversalClient) (driver, error) {
 		if c == nil {
 			return nil, invalid("New: the *redis.ClusterClient is nil")
 		}
-		return c, nil
+		return cluster{c}, nil
 	case *redis.Ring:
 		return nil, invalid("New: a *redis.Ring has no common channel to wake waiters on; use a Cluster or a single node")
+	case clusterClient: // one that wraps a *redis.ClusterClient
+		return cluster{c}, nil
 	default:
 		return c, nil
 	}
@@ -61,6 +63,8 @@ func readTimeoutOf(rdb redis.UniversalClient) time.Duration {
 		return max(0, c.Options().ReadTimeout)
 	case *redis.ClusterClient:
 		return max(0, c.Options().ReadTimeout)
+	case clusterClient:
+		return 0
 	}
 	return noWait
 }

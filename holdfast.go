@@ -89,7 +89,7 @@ func New(rdb redis.UniversalClient, opts ...Option) (*Client, error) {
 		empty:    make(chan struct{}),
 	}
 	c.events = c.observers(s)
-	c.dog = watchdog.New(ctx, func(ctx context.Context, calls []*lua.Call) { lua.DoAll(ctx, d, calls) })
+	c.dog = watchdog.New(ctx, func(ctx context.Context, calls []*lua.Call) { lua.DoAll(ctx, d, calls) }, nodeOf(d))
 	c.inbox = inbox.New(d, inbox.Config{
 		Channel:    keys.Inbox(c.id),
 		Message:    c.woken,

@@ -61,8 +61,8 @@ func replicate(ctx context.Context, rdb Pipeliner, calls []*Call) {
 		case isNoScript(c.Err()):
 			c.Cmd = c.again(true).Cmd
 			unknown = append(unknown, c)
-		case ok && c.Err() != nil && strings.HasPrefix(c.Err().Error(), "MOVED"):
-			cluster.ReloadState(ctx) // this pipeline follows no redirects: the next try knows better
+		case ok && c.Err() != nil && (strings.HasPrefix(c.Err().Error(), "MOVED") || FailureOf(c.Err()) == Unknown):
+			cluster.ReloadState(ctx) // what goes to one node follows no redirects: the next try knows better
 		}
 	}
 	if len(unknown) > 0 {

@@ -34,6 +34,11 @@ func TestContract(t *testing.T) {
 	contract.Run(t, kind)
 }
 
+func TestContractOnCluster(t *testing.T) {
+	t.Parallel()
+	contract.RunOnCluster(t, kind)
+}
+
 func TestZeroMutex(t *testing.T) {
 	t.Parallel()
 	for _, m := range []*mutex.Mutex{nil, {}} {

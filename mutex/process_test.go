@@ -54,7 +54,7 @@ func backend(t *testing.T) (e *contract.Env, probe holdfast.Locker) {
 
 // leaseEnd says between which times the lock ends in Redis, whose holder is
 // dead or stopped and renews it no more.
-func leaseEnd(t *testing.T, rdb *redis.Client) (earliest, latest time.Duration) {
+func leaseEnd(t *testing.T, rdb redis.UniversalClient) (earliest, latest time.Duration) {
 	t.Helper()
 	return processtest.KeyEnd(t, rdb, lockKey)
 }

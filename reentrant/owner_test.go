@@ -357,7 +357,7 @@ func TestCountIsExact(t *testing.T) {
 }
 
 // nest adds one to a register by read-then-write, on each of depth levels.
-func nest(ctx context.Context, rdb *redis.Client, l *reentrant.Mutex, depth int) error {
+func nest(ctx context.Context, rdb redis.UniversalClient, l *reentrant.Mutex, depth int) error {
 	return l.Do(ctx, func(ctx context.Context) error {
 		n, _ := rdb.Get(ctx, "nested").Int() // absent: 0
 		if err := rdb.Set(ctx, "nested", n+1, 0).Err(); err != nil || depth == 0 {

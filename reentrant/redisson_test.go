@@ -21,7 +21,7 @@ import (
 // hash and to the channel, command by command.
 type java struct {
 	t     *testing.T
-	rdb   *redis.Client
+	rdb   redis.UniversalClient
 	owner string // "<uuid of the client>:<number of the thread>"
 }
 

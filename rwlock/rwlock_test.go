@@ -29,6 +29,11 @@ func TestContract(t *testing.T) {
 	contract.Run(t, kind)
 }
 
+func TestContractOnCluster(t *testing.T) {
+	t.Parallel()
+	contract.RunOnCluster(t, kind)
+}
+
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	contract.RunFaults(t, kind)

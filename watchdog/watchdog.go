@@ -1,11 +1,12 @@
 // Package watchdog is the scheduler behind a client's leases and waiters: one
 // goroutine that knows when each of them is due, and a few that talk to Redis
-// for it. However many leases a client holds, the number of goroutines stays.
+// for it. However many leases a client holds, and however many nodes of a cluster
+// hang, the number of goroutines has a small bound.
 //
 // The two sides are apart on purpose. The scheduling goroutine ends a lease
 // whose deadline has come; it never does I/O, so a Redis that hangs cannot keep
-// it from telling a holder that its lease is over. What is due together goes
-// out as one pipeline, each pipeline bounded by the most urgent of its calls,
+// it from telling a holder that its lease is over. What is due together for one node
+// goes out as one pipeline, each pipeline bounded by the most urgent of its calls,
 // and a pipeline that hangs leaves the other senders free.
 //
 // A lock package needs nothing of this package; it is driven by the client.
@@ -58,10 +59,12 @@ type Watchdog struct {
 }
 
 // New starts the scheduling goroutine; Close ends it. The calls are sent with
-// contexts derived from ctx.
-func New(ctx context.Context, send Sender) *Watchdog {
+// contexts derived from ctx. node names the node that a call goes to: a pipeline
+// has calls of one, so that a node that hangs keeps nobody else's back. It must not
+// do I/O, and may err: its answer only decides what goes together.
+func New(ctx context.Context, send Sender, node func(*lua.Call) string) *Watchdog {
 	w := &Watchdog{
-		sender: sender{ctx: ctx, send: send},
+		sender: sender{ctx: ctx, send: send, node: node, lines: map[string]*line{}},
 		timer:  time.NewTimer(time.Hour),
 		stop:   make(chan struct{}),
 		done:   make(chan struct{}),

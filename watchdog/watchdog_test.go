@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -20,12 +21,22 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// senders and batch are what the package documents of itself: so many pipelines
-// at once, with so many calls each.
+// What the package documents of itself: so many pipelines at once, so many of them
+// to one node, with so many calls each.
 const (
-	senders = 4
+	senders = 32
+	perNode = 4
 	batch   = 512
 )
+
+// node is the node that a call goes to: what its name has before a slash.
+func node(c *lua.Call) string {
+	node, _, _ := strings.Cut(nameOf(c), "/")
+	if node == nameOf(c) {
+		return ""
+	}
+	return node
+}
 
 // task is a Task made of a function.
 type task func(now time.Time) (watchdog.Send, bool)
@@ -73,6 +84,9 @@ func (w *wire) send(ctx context.Context, calls []*lua.Call) {
 	w.mu.Unlock()
 	if hang {
 		<-ctx.Done()
+		for _, c := range calls {
+			c.SetErr(ctx.Err())
+		}
 	}
 	w.mu.Lock()
 	w.under--
@@ -88,7 +102,7 @@ func (w *wire) sent() [][]string {
 // begin starts a watchdog that ends with the test.
 func begin(t *testing.T, send watchdog.Sender) *watchdog.Watchdog {
 	t.Helper()
-	w := watchdog.New(context.WithoutCancel(t.Context()), send)
+	w := watchdog.New(context.WithoutCancel(t.Context()), send, node)
 	t.Cleanup(func() {
 		if err := w.Close(context.WithoutCancel(t.Context())); err != nil {
 			t.Errorf("Close: %v", err)
@@ -289,7 +303,7 @@ func TestThousandsOfEntriesAFewGoroutines(t *testing.T) {
 		if done != 3*n {
 			t.Errorf("%d calls are done, want %d", done, 3*n)
 		}
-		if most > before+senders {
+		if most > before+perNode {
 			t.Errorf("%d goroutines, %d before", most, before)
 		}
 	})
@@ -380,7 +394,7 @@ func TestDone(t *testing.T) {
 	})
 }
 
-// One that hangs keeps neither the schedule nor the other senders.
+// One that hangs keeps neither the schedule nor the other perNode.
 func TestHangingSenders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pipe := newWire()
@@ -399,10 +413,10 @@ func TestHangingSenders(t *testing.T) {
 			return nothing()
 		})
 		w.Schedule(e, start.Add(time.Second))
-		for i := range senders + 2 {
+		for i := range perNode + 2 {
 			w.Send(watchdog.Send{Call: call(strconv.Itoa(i)), Limit: time.Duration(10+i) * time.Second, Done: ignore})
 			synctest.Wait()
-			if got, want := len(pipe.sent()), min(i+1, senders); got != want {
+			if got, want := len(pipe.sent()), min(i+1, perNode); got != want {
 				t.Fatalf("%d pipelines are under way, want %d", got, want)
 			}
 		}
@@ -418,12 +432,12 @@ func TestHangingSenders(t *testing.T) {
 		if late != 0 {
 			t.Errorf("%d late ticks", late)
 		}
-		if pipe.most != senders {
-			t.Errorf("%d pipelines at once, want %d", pipe.most, senders)
+		if pipe.most != perNode {
+			t.Errorf("%d pipelines at once, want %d", pipe.most, perNode)
 		}
 		// The two that had to wait went as one when the first gave up.
 		pipes := pipe.sent()
-		if len(pipes) != senders+1 || len(pipes[senders]) != 2 || pipe.at[senders] != 10*time.Second {
+		if len(pipes) != perNode+1 || len(pipes[perNode]) != 2 || pipe.at[perNode] != 10*time.Second {
 			t.Errorf("sent %q at %v", pipes, pipe.at)
 		}
 	})
@@ -463,7 +477,7 @@ func TestLimitsAreNotMixed(t *testing.T) {
 				}
 			}
 			got = append(got, names...)
-			if i < senders && pipe.at[i] != time.Second {
+			if i < perNode && pipe.at[i] != time.Second {
 				t.Errorf("%q were sent at %v, behind others that hang", names, pipe.at[i])
 			}
 		}
@@ -478,7 +492,7 @@ func TestMostUrgentFirst(t *testing.T) {
 		pipe := newWire()
 		pipe.hang = func(names []string) bool { return names[0] == "hangs" }
 		w := begin(t, pipe.send)
-		for i := range senders { // the first one ends in time to send the rest alone
+		for i := range perNode { // the first one ends in time to send the rest alone
 			w.Send(watchdog.Send{Call: call("hangs"), Limit: time.Duration(1+10*i) * time.Hour, Done: ignore})
 			synctest.Wait()
 		}
@@ -487,7 +501,7 @@ func TestMostUrgentFirst(t *testing.T) {
 		}
 		pass(2 * time.Hour)
 		want := [][]string{{"1ms"}, {"1s"}, {"10s"}, {"1m0s"}}
-		if pipes := pipe.sent(); !slices.EqualFunc(pipes[senders:], want, slices.Equal) {
+		if pipes := pipe.sent(); !slices.EqualFunc(pipes[perNode:], want, slices.Equal) {
 			t.Fatalf("sent %q", pipes)
 		}
 	})
@@ -564,7 +578,7 @@ func TestCloseWaitsForSends(t *testing.T) {
 		start := time.Now()
 		done := 0
 		var mu sync.Mutex
-		for i := range senders + 3 { // the last three wait for a sender, and are sent too
+		for i := range perNode + 3 { // the last three wait for a sender, and are sent too
 			w.Send(watchdog.Send{Call: call(strconv.Itoa(i)), Limit: 3 * time.Second, Done: func(*lua.Call) {
 				mu.Lock()
 				defer mu.Unlock()
@@ -577,7 +591,7 @@ func TestCloseWaitsForSends(t *testing.T) {
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		if got := time.Since(start); got != 6*time.Second || done != senders+3 {
+		if got := time.Since(start); got != 6*time.Second || done != perNode+3 {
 			t.Fatalf("closed after %v with %d calls done", got, done)
 		}
 	})
@@ -628,7 +642,7 @@ func TestClosedContextEndsSends(t *testing.T) {
 		w := watchdog.New(ctx, func(ctx context.Context, _ []*lua.Call) {
 			<-ctx.Done()
 			ended = ctx.Err()
-		})
+		}, node)
 		start := time.Now()
 		w.Send(watchdog.Send{Call: call("x"), Limit: time.Hour, Done: ignore})
 		synctest.Wait()

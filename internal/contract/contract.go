@@ -1,11 +1,13 @@
 // Package contract is the suite that every lock of this module passes in its
-// exclusive form, on every backend: a real redis-server and the embedded one.
+// exclusive form, on every backend: a real redis-server, the embedded one, and a
+// cluster.
 // Each lock package adds tests of what is its own.
 package contract
 
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -40,8 +42,9 @@ type Env struct {
 	Addr string
 	// Embedded: miniredis, which has no CLIENT KILL, MONITOR or maxmemory.
 	Embedded bool
-	Redis    *redis.Client // for looking and meddling
-	Real     *testredis.Server
+	Redis    redis.UniversalClient // for looking and meddling
+	Real     *testredis.Server     // nil: it is not one server
+	Cluster  *testredis.Cluster    // nil: it is one
 }
 
 // Backends runs f on each backend.
@@ -66,8 +69,19 @@ func Real(t *testing.T, k Kind, f func(t *testing.T, e *Env)) {
 // Client is a new client, as of a process of its own.
 func (e *Env) Client(t *testing.T, opts ...holdfast.Option) *holdfast.Client {
 	t.Helper()
-	c, _ := e.ClientAt(t, e.Addr, opts...)
-	return c
+	return clientOf(t, e.dial(false), opts...)
+}
+
+// dial is a new go-redis client, as of a process of its own.
+func (e *Env) dial(heedsContext bool) redis.UniversalClient {
+	if e.Cluster == nil {
+		return redis.NewClient(&redis.Options{Addr: e.Addr, ContextTimeoutEnabled: heedsContext})
+	}
+	o := &redis.ClusterOptions{ContextTimeoutEnabled: heedsContext}
+	for _, s := range e.Cluster.Masters {
+		o.Addrs = append(o.Addrs, s.Addr())
+	}
+	return redis.NewClusterClient(o)
 }
 
 // ClientAt is a client that reaches the server through another address, such as
@@ -75,6 +89,11 @@ func (e *Env) Client(t *testing.T, opts ...holdfast.Option) *holdfast.Client {
 func (e *Env) ClientAt(t *testing.T, addr string, opts ...holdfast.Option) (*holdfast.Client, *redis.Client) {
 	t.Helper()
 	rdb := redis.NewClient(&redis.Options{Addr: addr})
+	return clientOf(t, rdb, opts...), rdb
+}
+
+func clientOf(t *testing.T, rdb redis.UniversalClient, opts ...holdfast.Option) *holdfast.Client {
+	t.Helper()
 	c, err := holdfast.New(rdb, opts...)
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +106,7 @@ func (e *Env) ClientAt(t *testing.T, addr string, opts ...holdfast.Option) (*hol
 		}
 		_ = rdb.Close()
 	})
-	return c, rdb
+	return c
 }
 
 // Lock takes the lock or ends the test.
@@ -177,16 +196,39 @@ func (e *Env) AwaitWaiters(t *testing.T, probe holdfast.Locker, n int) {
 	Eventually(t, "the queue to have its places", func() bool { return e.Waiters(t, probe) == n })
 }
 
+// names are the keys that match, on whatever node they are.
+func (e *Env) names(t *testing.T, pattern string) []string {
+	t.Helper()
+	var names []string
+	look := func(ctx context.Context, rdb *redis.Client) error {
+		some, err := rdb.Keys(ctx, pattern).Result()
+		names = append(names, some...)
+		return err
+	}
+	err := error(nil)
+	switch rdb := e.Redis.(type) {
+	case *redis.ClusterClient:
+		var one sync.Mutex // it asks all at once
+		err = rdb.ForEachMaster(t.Context(), func(ctx context.Context, rdb *redis.Client) error {
+			one.Lock()
+			defer one.Unlock()
+			return look(ctx, rdb)
+		})
+	case *redis.Client:
+		err = look(t.Context(), rdb)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
 // NothingLeft waits until no key is left but the last tokens and tombstones
 // that end by themselves.
 func (e *Env) NothingLeft(t *testing.T) {
 	t.Helper()
 	Eventually(t, "nothing to be left in Redis", func() bool {
-		names, err := e.Redis.Keys(t.Context(), "*").Result()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, name := range names {
+		for _, name := range e.names(t, "*") {
 			if !e.endsByItself(t, name) {
 				return false
 			}

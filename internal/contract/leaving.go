@@ -205,7 +205,7 @@ func deadWaiterIsSkipped(t *testing.T, e *Env) {
 func (e *Env) Abandoned(t *testing.T, name string, opts ...holdfast.Option) (cutOff func()) {
 	t.Helper()
 	var dead atomic.Bool
-	rdb := redis.NewClient(&redis.Options{Addr: e.Addr, ContextTimeoutEnabled: true})
+	rdb := e.dial(true) // else it is used without its hooks
 	rdb.AddHook(severed{&dead})
 	c, err := holdfast.New(rdb, opts...)
 	if err != nil {
@@ -296,9 +296,9 @@ func manyDeadWaitersAreSkipped(t *testing.T, e *Env) {
 // queue is the one queue there is.
 func (e *Env) queue(t *testing.T) string {
 	t.Helper()
-	names, err := e.Redis.Keys(t.Context(), "holdfast:q:*").Result()
-	if err != nil || len(names) != 1 {
-		t.Fatalf("queues: %v, %v", names, err)
+	names := e.names(t, "holdfast:q:*")
+	if len(names) != 1 {
+		t.Fatalf("queues: %v", names)
 	}
 	return names[0]
 }

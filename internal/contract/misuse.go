@@ -124,7 +124,7 @@ func wrongType(t *testing.T, e *Env) {
 }
 
 func closedRedis(t *testing.T, e *Env) {
-	rdb := redis.NewClient(&redis.Options{Addr: e.Addr})
+	rdb := e.dial(false)
 	c, err := holdfast.New(rdb)
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast"
+	"github.com/holdfast-go/holdfast/internal/testredis"
 )
 
 // excludes adds to a register by read-then-write from several clients: a lost
@@ -62,9 +63,7 @@ func tokensGrow(t *testing.T, e *Env) {
 			e.AwaitWaiters(t, a, 1)
 		}
 		if i == 20 {
-			if err := e.Redis.FlushAll(t.Context()).Err(); err != nil {
-				t.Fatal(err)
-			}
+			e.flush(t)
 			_ = lease.Release(t.Context()) // lost by the flush
 		} else {
 			Release(t, lease)
@@ -84,6 +83,15 @@ func tokensGrow(t *testing.T, e *Env) {
 			last = r.Lease.Token()
 			Release(t, r.Lease)
 		}
+	}
+}
+
+func (e *Env) flush(t *testing.T) {
+	t.Helper()
+	if e.Cluster != nil {
+		e.Cluster.Flush(t)
+	} else {
+		testredis.Flush(t, e.Redis)
 	}
 }
 
@@ -144,8 +152,8 @@ func tryLockDoesNotOvertake(t *testing.T, e *Env) {
 }
 
 func uncontendedSendsTwoCommands(t *testing.T, e *Env) {
-	if e.Embedded {
-		return // it counts no commands
+	if e.Real == nil {
+		return // nobody counts its commands
 	}
 	const cycles = 1000
 	l := e.New(e.Client(t), "plain")
@@ -160,8 +168,8 @@ func uncontendedSendsTwoCommands(t *testing.T, e *Env) {
 }
 
 func contendedCommands(t *testing.T, e *Env) {
-	if e.Embedded {
-		return // it counts no commands
+	if e.Real == nil {
+		return // nobody counts its commands
 	}
 	const clients, goroutines, cycles = 8, 4, 100
 	var locks []holdfast.Locker
@@ -194,7 +202,7 @@ func contendedCommands(t *testing.T, e *Env) {
 // queue before the next comes.
 func firstComeFirstServed(t *testing.T, e *Env) {
 	waiters := 200
-	if e.Embedded {
+	if e.Real == nil {
 		waiters = 40
 	}
 	holder := e.New(e.Client(t), "order")

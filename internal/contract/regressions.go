@@ -282,7 +282,7 @@ func queueEnds(t *testing.T, e *Env) {
 	hit(t, lost)
 	Release(t, a)
 	e.NothingLeft(t)
-	for _, name := range e.Redis.Keys(t.Context(), "*").Val() {
+	for _, name := range e.names(t, "*") {
 		if ttl := e.Redis.PTTL(t.Context(), name).Val(); ttl <= 0 && e.Redis.Exists(t.Context(), name).Val() == 1 {
 			t.Errorf("%s has no TTL", name)
 		}

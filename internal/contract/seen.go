@@ -93,7 +93,7 @@ func inspectChangesNothing(t *testing.T, e *Env) {
 	if after := e.everything(t); !maps.Equal(before, after) {
 		t.Errorf("before %q\nafter %q", before, after)
 	}
-	if !e.Embedded {
+	if e.Real != nil {
 		count := e.Real.CountClientCommands(t)
 		inspect(t, l)
 		if by := count.ByName(); by["EVALSHA"] != 1 || count.Total() != 1 {
@@ -112,7 +112,7 @@ func inspectChangesNothing(t *testing.T, e *Env) {
 func (e *Env) everything(t *testing.T) map[string]string {
 	t.Helper()
 	all := map[string]string{}
-	for _, key := range e.Redis.Keys(t.Context(), "*").Val() {
+	for _, key := range e.names(t, "*") {
 		all[key] = e.Redis.Dump(t.Context(), key).Val()
 	}
 	return all

@@ -13,7 +13,7 @@ import (
 
 // LookAtWeights fails the test if the weighted lock in key does not add up: its
 // counter is the weight of the holds that it lists.
-func LookAtWeights(t *testing.T, rdb *redis.Client, key string) {
+func LookAtWeights(t *testing.T, rdb redis.UniversalClient, key string) {
 	t.Helper()
 	members, err := rdb.ZRangeWithScores(t.Context(), key, 0, -1).Result() // one command: one instant
 	if err != nil {
@@ -39,7 +39,7 @@ func LookAtWeights(t *testing.T, rdb *redis.Client, key string) {
 }
 
 // contents writes down every key there is: a few, of one lock.
-func contents(t *testing.T, rdb *redis.Client) string {
+func contents(t *testing.T, rdb redis.UniversalClient) string {
 	t.Helper()
 	ctx := t.Context()
 	var text strings.Builder

@@ -164,7 +164,7 @@ func TestSlotIsTheServers(t *testing.T) {
 	for _, name := range names {
 		all := []string{name}
 		if set, err := keys.For("", "mutex", name); err == nil {
-			all = append(all, set.Queue, set.Token)
+			all = append(all, set.Queue, set.Token, set.Shares)
 		}
 		for _, key := range all {
 			want, err := rdb.ClusterKeySlot(t.Context(), key).Result()
@@ -195,7 +195,7 @@ func FuzzFor(f *testing.F) {
 			return
 		}
 		reserved := strings.HasPrefix(want, "holdfast:q:") || strings.HasPrefix(want, "holdfast:t:") ||
-			strings.HasPrefix(want, "holdfast:inbox:")
+			strings.HasPrefix(want, "holdfast:h:") || strings.HasPrefix(want, "holdfast:inbox:")
 		if name != "" && len(want) <= keys.MaxName && !reserved {
 			t.Fatalf("%q is refused: %v", want, err)
 		}

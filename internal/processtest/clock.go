@@ -40,7 +40,7 @@ func Await(t *testing.T, at time.Duration) {
 
 // Settle returns when Redis has executed what reached it before. Replies are
 // written after all that was there to be read in the same turn.
-func Settle(t *testing.T, rdb *redis.Client) {
+func Settle(t *testing.T, rdb redis.UniversalClient) {
 	t.Helper()
 	if err := rdb.Ping(t.Context()).Err(); err != nil {
 		t.Fatal(err)
@@ -49,7 +49,7 @@ func Settle(t *testing.T, rdb *redis.Client) {
 
 // KeyEnd says between which times the key ends in Redis, if nobody renews it any
 // more. Redis counts milliseconds.
-func KeyEnd(t *testing.T, rdb *redis.Client, key string) (earliest, latest time.Duration) {
+func KeyEnd(t *testing.T, rdb redis.UniversalClient, key string) (earliest, latest time.Duration) {
 	t.Helper()
 	Settle(t, rdb) // a renewal may have been under way
 	before := Monotonic()
@@ -63,7 +63,7 @@ func KeyEnd(t *testing.T, rdb *redis.Client, key string) (earliest, latest time.
 
 // HoldEnd is KeyEnd for one hold of many: the member of the sorted set in key
 // that begins with the id of the lease. Its score is by the clock of Redis.
-func HoldEnd(t *testing.T, rdb *redis.Client, key, id string) (earliest, latest time.Duration) {
+func HoldEnd(t *testing.T, rdb redis.UniversalClient, key, id string) (earliest, latest time.Duration) {
 	t.Helper()
 	Settle(t, rdb)
 	holds, err := rdb.ZRangeWithScores(t.Context(), key, 0, -1).Result()

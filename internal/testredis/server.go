@@ -35,6 +35,7 @@ type Server struct {
 	binary string
 	dir    string
 	port   *port
+	base   func(*Server) []string // the arguments before args
 
 	mu    sync.Mutex
 	args  []string
@@ -48,8 +49,13 @@ type Server struct {
 // with the test process.
 func Start(tb testing.TB, args ...string) *Server {
 	tb.Helper()
+	return start(tb, (*Server).dataArgs, args)
+}
+
+func start(tb testing.TB, base func(*Server) []string, args []string) *Server {
+	tb.Helper()
 	binary := findBinary(tb)
-	s := &Server{tb: tb, binary: binary, dir: tb.TempDir(), args: args}
+	s := &Server{tb: tb, binary: binary, dir: tb.TempDir(), base: base, args: args}
 	tb.Cleanup(s.cleanup)
 
 	var err error
@@ -184,14 +190,9 @@ func (s *Server) restart(ready readiness, args []string) {
 // launch starts one process and waits until it is ready. After an error no process
 // is left.
 func (s *Server) launch(ready readiness) error {
-	base := []string{
-		"--port", strconv.Itoa(s.port.number), "--bind", "127.0.0.1", "--dir", s.dir,
-		"--save", "", "--appendonly", "no",
-		"--enable-debug-command", "yes", "--protected-mode", "no",
-	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.tb.Context()), startTimeout)
 	defer cancel()
-	p, err := startProcess(ctx, s.binary, append(base, s.args...), s.logPath())
+	p, err := startProcess(ctx, s.binary, append(s.base(s), s.args...), s.logPath())
 	if err != nil {
 		return err
 	}
@@ -205,6 +206,15 @@ func (s *Server) launch(ready readiness) error {
 	}
 	s.replaceAdmin(admin)
 	return nil
+}
+
+// dataArgs are those of a server that holds data.
+func (s *Server) dataArgs() []string {
+	return []string{
+		"--port", strconv.Itoa(s.port.number), "--bind", "127.0.0.1", "--dir", s.dir,
+		"--save", "", "--appendonly", "no",
+		"--enable-debug-command", "yes", "--protected-mode", "no",
+	}
 }
 
 // A readiness asks once whether the process with this pid can be used.

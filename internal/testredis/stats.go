@@ -1,6 +1,7 @@
 package testredis
 
 import (
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -35,4 +36,21 @@ func (s *Server) ResetStats(tb testing.TB) {
 	if err := s.client().ConfigResetStat(tb.Context()).Err(); err != nil {
 		tb.Fatalf("testredis: reset the statistics: %v", err)
 	}
+}
+
+// Written is how many bytes the server's process has written, to clients, to other
+// servers and to files. Linux only.
+func (s *Server) Written(tb testing.TB) int64 {
+	tb.Helper()
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(s.process().pid()) + "/io")
+	if err != nil {
+		tb.Fatalf("testredis: %v", err)
+	}
+	_, rest, _ := strings.Cut(string(text), "wchar: ")
+	digits, _, _ := strings.Cut(rest, "\n")
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil {
+		tb.Fatalf("testredis: %v", err)
+	}
+	return n
 }
