@@ -62,7 +62,7 @@ func badInput(t *testing.T, e *Env) {
 		"a prefix for a lock":   e.New(c, "bad", holdfast.WithPrefix("p:")),
 		"a logger for a lock":   e.New(c, "bad", holdfast.WithLogger(slog.New(slog.DiscardHandler))),
 		"a nil option":          e.New(c, "bad", nil),
-		"replicas":              e.New(c, "bad", holdfast.WithReplicas(1, time.Second)),
+		"replicas":              e.New(c, "bad", holdfast.WithReplicas(0, time.Second)),
 		"no client":             e.New(nil, "bad"),
 		"a zero client":         e.New(new(holdfast.Client), "bad"),
 	} {
