@@ -25,11 +25,13 @@ type Locker interface {
 // this module.
 type Core struct {
 	client *Client
+	nodes  []*Client // one, or of a lock on a majority all; the first is client
 	kind   *kind.Kind
 	name   string
 	set    settings
 	keys   keys.Set
-	err    error // what was wrong in NewCore
+	group  string // of a lock on a majority: which clients, for the process's own queue
+	err    error  // what was wrong in NewCore
 
 	weight, limit int64 // what a hold takes, of how much
 
@@ -47,7 +49,7 @@ const All = 1_000_000_000
 // NewCore binds a kind of lock to a name. It does no I/O; what is wrong with
 // its arguments is returned by the first call.
 func NewCore(c *Client, k *kind.Kind, name string, opts ...Option) *Core {
-	core := &Core{client: c, kind: k, name: name, weight: 1, limit: 1, channel: none}
+	core := &Core{client: c, nodes: []*Client{c}, kind: k, name: name, weight: 1, limit: 1, channel: none}
 	if c == nil || c.rdb == nil {
 		core.err = invalid("%s %.64q: the Client is nil or was not made by New", k.Name, name)
 		return core
@@ -121,12 +123,14 @@ func (k *Core) TryLock(ctx context.Context) (*Lease, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := k.client
-	if err := c.begin(); err != nil {
+	if err := k.begin(); err != nil {
 		return nil, fmt.Errorf("holdfast: %q: %w", k.name, err)
 	}
-	defer c.end()
-	h := c.register(k, owner)
+	defer k.end()
+	h := k.register(owner)
+	if h.parts != nil {
+		return k.tryMajority(ctx, h)
+	}
 	for try := 1; ; try++ {
 		a, err := h.ask(ctx, modeTry)
 		switch {
@@ -158,11 +162,10 @@ func (k *Core) Lock(ctx context.Context) (*Lease, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := k.client
-	if err := c.begin(); err != nil {
+	if err := k.begin(); err != nil {
 		return nil, fmt.Errorf("holdfast: %q: %w", k.name, err)
 	}
-	defer c.end()
+	defer k.end()
 	wait := ctx
 	if k.set.maxWait > 0 {
 		limited, cancel := context.WithTimeout(ctx, k.set.maxWait)
@@ -176,12 +179,12 @@ func (k *Core) Lock(ctx context.Context) (*Lease, error) {
 		case <-front:
 		case <-wait.Done():
 			return nil, k.stopped(ctx, ticket, nil)
-		case <-c.closing:
+		case <-k.client.closing: // of another client the front hears, and leaves
 			return nil, fmt.Errorf("holdfast: %q: %w", k.name, ErrClosed)
 		}
 	}
 	for {
-		h := c.register(k, owner)
+		h := k.register(owner)
 		err := h.seek(wait, ticket)
 		switch {
 		case err == nil && wait.Err() == nil:
@@ -204,11 +207,9 @@ func (k *Core) Lock(ctx context.Context) (*Lease, error) {
 
 // granted turns an acquisition that holds the lock into a Lease.
 func (k *Core) granted(ctx context.Context, h *hold) (*Lease, error) {
-	select {
-	case <-k.client.closing:
+	if k.closed() {
 		h.leave()
 		return nil, fmt.Errorf("holdfast: %q: %w", k.name, ErrClosed)
-	default:
 	}
 	if !h.holding() {
 		// Its reply came after its own deadline, or Close was faster.

@@ -50,6 +50,11 @@ type hold struct {
 	request any // what a grant must know of it, see requestFor; never changes
 	heavier any // the request before its downgrade; none: there was none
 
+	// Of a lock on a majority, see quorum.go: the Lease points to a hold that has
+	// a part on each server, each a hold of its own in the table of that client.
+	parts []*hold // nil: it is on one server
+	part  *part   // nil: it is no part
+
 	mu    sync.Mutex
 	state state
 	ready chan struct{} // tells the waiting goroutine that something changed
@@ -63,6 +68,7 @@ type hold struct {
 	again      bool      // poll as soon as the call under way is answered
 	polling    bool      // a poll of the watchdog is under way
 	stopped    error     // why waiting makes no sense any more
+	hopeless   bool      // of a lock on a majority: a majority refuses for good
 	failure    error     // the last failure of Redis
 	news       news
 	interval   time.Duration // until the poll after the next one
@@ -84,6 +90,7 @@ type hold struct {
 	err      error     // why
 	ended    time.Time // when
 	leaving  bool      // a release is under way, by its caller or the watchdog
+	doubt    bool      // one was not answered: it may have been done
 	reported bool      // the loss was logged
 	verdict  error     // of Release, if it was that the lease had been lost
 	retries  int
@@ -231,6 +238,7 @@ func (h *hold) Tick(now time.Time) (watchdog.Send, bool) {
 		finish := h.finish(h.timeoutReason())
 		h.mu.Unlock()
 		finish()
+		h.changed()
 		h.mu.Lock()
 	case over:
 	}

@@ -55,7 +55,18 @@ func (h *hold) check() error {
 }
 
 // startRelease lets the watchdog send the release, now and again until it is answered.
-func (h *hold) startRelease() { h.client.dog.Schedule(&h.entry, time.Now()) }
+func (h *hold) startRelease() {
+	if h.parts != nil {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.leaveParts()
+		return
+	}
+	if h.part != nil && h.part.waits(h) {
+		return
+	}
+	h.client.dog.Schedule(&h.entry, time.Now())
+}
 
 // release is Lease.Release.
 func (h *hold) release(ctx context.Context) error {
@@ -91,6 +102,9 @@ func (h *hold) found() error {
 // sendRelease sends the release until it is answered, for two seconds at most,
 // then hands it to the watchdog.
 func (h *hold) sendRelease(ctx context.Context) error {
+	if h.parts != nil {
+		return h.releaseParts()
+	}
 	ctx = context.WithoutCancel(ctx)
 	doubt := false // an earlier copy may have been done
 	for pause := releaseRetry; ; pause *= 2 {
@@ -189,10 +203,16 @@ func (h *hold) leave() {
 	h.startRelease()
 }
 
-// close ends a hold because its client is closed. What still waits ends by itself.
+// close ends a hold because its client is closed, or that of one of its parts.
+// What still waits ends by itself.
 func (h *hold) close() {
+	if h.part != nil {
+		h.part.whole.close()
+		return
+	}
 	h.mu.Lock()
 	if h.state != held {
+		h.tell()
 		h.mu.Unlock()
 		return
 	}
@@ -209,21 +229,26 @@ func (h *hold) abandon() {
 
 // releaseAgain is a release for the watchdog to send. With h.mu.
 func (h *hold) releaseAgain() (watchdog.Send, bool) {
+	if h.parts != nil {
+		h.leaveParts()
+		return watchdog.Send{}, false
+	}
 	if h.leaving {
 		return watchdog.Send{}, false
 	}
 	h.leaving = true
-	return watchdog.Send{
-		Call:  h.releaseCallLocked(),
-		Limit: releaseWait,
-		Done:  h.left,
-	}, true
+	limit := releaseWait
+	if h.part != nil {
+		limit = attemptWait // somebody may wait for it
+	}
+	return watchdog.Send{Call: h.releaseCallLocked(), Limit: limit, Done: h.left}, true
 }
 
 // left takes in the answer of the watchdog's release.
 func (h *hold) left(call *lua.Call) {
 	h.report()
 	r, err := call.Released()
+	h.concluded(r, err)
 	if err == nil {
 		h.confirmed(r)
 		return
@@ -238,8 +263,10 @@ func (h *hold) left(call *lua.Call) {
 	h.mu.Unlock()
 	if givenUp || lua.FailureOf(err) == lua.Lasting {
 		h.client.forget(h)
-		h.client.reports.Warn("holdfast: release not confirmed",
-			"name", h.core.name, "id", h.id, "error", err)
+		if h.part == nil { // a server that is down is nothing new for a lock on a majority
+			h.client.reports.Warn("holdfast: release not confirmed",
+				"name", h.core.name, "id", h.id, "error", err)
+		}
 		return
 	}
 	h.client.dog.Schedule(&h.entry, time.Now().Add(wait))
@@ -247,9 +274,13 @@ func (h *hold) left(call *lua.Call) {
 
 // report logs, once, how a lease ended that nobody released.
 func (h *hold) report() {
+	if h.part != nil {
+		h.reportPart()
+		h = h.part.whole
+	}
 	h.mu.Lock()
-	first, err, leaked := !h.reported, h.err, h.leaked
-	h.reported = true
+	first, err, leaked := h.state == over && !h.reported, h.err, h.leaked
+	h.reported = h.reported || first
 	h.mu.Unlock()
 	log := h.client.reports
 	switch {

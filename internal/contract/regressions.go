@@ -102,7 +102,7 @@ func userCodeBlocks(t *testing.T, e *Env) {
 	waiting := Go(t.Context(), e.New(c, "waited", holdfast.WithBackOff(func() holdfast.BackOff { return &stuck{end: end} })))
 	for _, name := range []string{"l1", "l2", "l3", "l4", "l5", "l6"} { // more than there are senders
 		lease := Lock(t, e.New(c, name))
-		if err := e.Redis.Del(t.Context(), e.lockKey(t, lease)).Err(); err != nil {
+		if err := e.remove(t, lease); err != nil {
 			t.Fatal(err)
 		}
 		<-lease.Done() // and is logged

@@ -1,33 +1,48 @@
 package contract
 
 import (
+	"slices"
 	"testing"
 )
+
+// testCase is one case of the suite.
+type testCase struct {
+	name string
+	test func(t *testing.T, e *Env)
+}
+
+// apply is those of the cases that concern the kind: of the second list, which
+// are about the queue, its wake-ups and tokens, none if it has no queue.
+func (k Kind) apply(all, queue []testCase) []testCase {
+	if k.Unordered {
+		return all
+	}
+	return slices.Concat(all, queue)
+}
 
 // Run runs the whole suite on every backend.
 func Run(t *testing.T, k Kind) {
 	t.Helper()
-	for _, c := range []struct {
-		name string
-		test func(t *testing.T, e *Env)
-	}{
-		{"Excludes", excludes},
+	queue := []testCase{
 		{"TokensGrow", tokensGrow},
-		{"TryLockSaysWhoHolds", tryLockSaysWhoHolds},
 		{"TryLockDoesNotOvertake", tryLockDoesNotOvertake},
-		{"UncontendedSendsTwoCommands", uncontendedSendsTwoCommands},
 		{"ContendedSendsTwoCommandsACycle", contendedCommands},
 		{"FirstComeFirstServed", firstComeFirstServed},
 		{"ProcessesTakeTurns", processesTakeTurns},
 		{"HandOverNeedsNoPoll", handOverNeedsNoPoll},
-
-		{"WaitEndsWithContext", waitEndsWithContext},
-		{"EndedContextTakesNothing", endedContextTakesNothing},
-		{"MaxWait", maxWait},
 		{"CancelledWaiterLeaves", cancelledWaiterLeaves},
 		{"CancelledWhileGranted", cancelledWhileGranted},
 		{"DeadWaiterIsSkipped", deadWaiterIsSkipped},
 		{"ManyDeadWaitersAreSkipped", manyDeadWaitersAreSkipped},
+	}
+	all := []testCase{
+		{"Excludes", excludes},
+		{"TryLockSaysWhoHolds", tryLockSaysWhoHolds},
+		{"UncontendedSendsTwoCommands", uncontendedSendsTwoCommands},
+
+		{"WaitEndsWithContext", waitEndsWithContext},
+		{"EndedContextTakesNothing", endedContextTakesNothing},
+		{"MaxWait", maxWait},
 		{"DeadHolderFreesAtTTL", deadHolderFreesAtTTL},
 
 		{"Renews", renews},
@@ -56,7 +71,8 @@ func Run(t *testing.T, k Kind) {
 		{"CloseReleasesAndWakes", closeReleases},
 		{"UseAfterClose", useAfterClose},
 		{"ZeroValuesAreRefused", zeroValues},
-	} {
+	}
+	for _, c := range k.apply(all, queue) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			Backends(t, k, c.test)
