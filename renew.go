@@ -41,7 +41,7 @@ func (h *hold) renewable(at time.Time) bool {
 
 // renew is a renewal for the watchdog to send. With h.mu.
 func (h *hold) renew(now time.Time) (watchdog.Send, bool) {
-	h.client.dog.Schedule(&h.entry, h.deadline) // watched while the call is under way
+	h.client.dog.Schedule(&h.entry, h.deadline)            // watched while the call is under way
 	if h.renewing || !h.renewable(now) || h.parts != nil { // parts renew themselves
 		return watchdog.Send{}, false
 	}

@@ -66,6 +66,11 @@ func TestFaults(t *testing.T) {
 	contract.RunFaults(t, kind)
 }
 
+func TestFaultsOfOne(t *testing.T) {
+	t.Parallel()
+	contract.RunFaults(t, alone)
+}
+
 func TestContractOfOne(t *testing.T) {
 	t.Parallel()
 	contract.Run(t, alone)
