@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -211,26 +210,23 @@ func (h *hold) askAll(ctx context.Context) error {
 		t := h.count()
 		won := h.win(&t)
 		end := ctx.Err()
-		if !won && !decided && t.decided(h.core) {
+		failed := !won && (timeout || end != nil || t.silent == 0)
+		if failed {
+			h.giveUp(&t, end)
+		}
+		h.mu.Unlock()
+		switch {
+		case won:
+			return nil
+		case failed && end != nil:
+			return end
+		case failed:
+			return errNoMajority
+		case !decided && t.decided(h.core):
 			// Those that have not answered make no difference. If they do so about
 			// as soon as the others, none of this try stands in the way of the next.
 			decided = true
 			over.Reset(min(max(time.Since(begun), grace), nodeWait(h.core.set.ttl)))
-		}
-		if !won && (timeout || end != nil || t.silent == 0) {
-			if end == nil || h.failure == nil && h.news.at.IsZero() { // else the try before says more
-				h.news, h.failure, h.hopeless = t.judge(h.core)
-			}
-			h.leaveParts() // with h.mu: an answer that comes now must not win
-			h.mu.Unlock()
-			if end != nil {
-				return end
-			}
-			return errNoMajority
-		}
-		h.mu.Unlock()
-		if won {
-			return nil
 		}
 		select {
 		case <-h.ready:
@@ -241,95 +237,11 @@ func (h *hold) askAll(ctx context.Context) error {
 	}
 }
 
-// count is how the servers stand to an acquisition.
-type count struct {
-	until   []time.Time    // of those that gave it: until when they certainly keep it
-	refused []lua.Acquired // who has the others
-	silent  int            // have not answered yet
-	failed  int
-	lasting int // of those, for a reason that will stay
-	failure error
-}
-
-// decided tells whether waiting for those that are silent makes no difference.
-func (c *count) decided(k *Core) bool {
-	return c.silent == 0 || len(c.until)+c.silent < k.majority()
-}
-
-// judge says why a try failed: who is in the way, and what else is; and whether
-// another one must fail, too.
-func (c *count) judge(k *Core) (n news, failure error, hopeless bool) {
-	all, need := len(k.nodes), k.majority()
-	missing := c.failed + c.silent
-	spare := all - need // as many may refuse
-	failure = c.failure
-	if c.silent > 0 {
-		failure = also(failure, fmt.Errorf("%d of %d servers did not answer", c.silent, all))
+// giveUp ends a try that failed: with h.mu, since an answer that comes now must not
+// win any more. One that was cut short by its caller says less than the one before.
+func (h *hold) giveUp(t *count, end error) {
+	if end == nil || h.failure == nil && h.news.at.IsZero() {
+		h.news, h.hopeless, h.failure = t.judge(h.core)
 	}
-	switch {
-	case len(c.refused) > spare:
-		failure = nil // those that did not answer would have made no difference
-		if _, votes := c.holder(); votes+missing < need {
-			failure = fmt.Errorf("nobody has a majority of the %d servers", all)
-		}
-	case failure != nil:
-		failure = fmt.Errorf("of %d servers %d gave it, %d refused, %d failed: %w",
-			all, len(c.until), len(c.refused), missing, failure)
-	default: // a majority gave it too late to be of use
-		failure = errTooLate
-	}
-	n = news{failure: failure}
-	if len(c.refused) > 0 {
-		n = news{answer: c.answer(need), at: time.Now()}
-	}
-	return n, failure, c.lasting > spare
-}
-
-// answer puts what the servers said that are held into one.
-func (c *count) answer(need int) lua.Acquired {
-	a := lua.Acquired{Status: lua.Busy}
-	a.Holder, _ = c.holder()
-	for _, r := range c.refused {
-		a.Places = max(a.Places, r.Places)
-	}
-	// A majority could be free once enough of them are: those without an end last.
-	// Where too few have answered it is no earlier than that.
-	slices.SortFunc(c.refused, earlier)
-	a.Remaining = c.refused[min(need-len(c.until), len(c.refused))-1].Remaining
-	return a
-}
-
-// earlier compares by the end of the holder's lease.
-func earlier(a, b lua.Acquired) int {
-	switch {
-	case a.Endless == b.Endless:
-		return int(a.Remaining - b.Remaining)
-	case a.Endless:
-		return 1
-	}
-	return -1
-}
-
-// holder is who holds most of the servers, and how many. Of several that hold as
-// many it is the one whose lease ends first.
-func (c *count) holder() (name string, votes int) {
-	slices.SortFunc(c.refused, earlier)
-	by := map[string]int{}
-	for _, r := range c.refused {
-		by[r.Holder]++
-	}
-	for _, r := range c.refused {
-		if by[r.Holder] > votes {
-			name, votes = r.Holder, by[r.Holder]
-		}
-	}
-	return name, votes
-}
-
-// also puts two failures into one line.
-func also(a, b error) error {
-	if a == nil || b == nil || strings.Contains(a.Error(), b.Error()) {
-		return both(a, b)
-	}
-	return fmt.Errorf("%w; %w", a, b)
+	h.leaveParts()
 }

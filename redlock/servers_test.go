@@ -25,11 +25,11 @@ const slow = 5 * time.Second
 // cluster is some independent servers.
 type cluster []*testredis.Server
 
-func start(t *testing.T, n int, args ...string) cluster {
+func start(t *testing.T, n int) cluster {
 	t.Helper()
 	all := make(cluster, n)
 	for i := range all {
-		all[i] = testredis.Start(t, args...)
+		all[i] = testredis.Start(t)
 	}
 	return all
 }
@@ -45,13 +45,13 @@ func (all cluster) clients(t *testing.T, opts ...holdfast.Option) []*holdfast.Cl
 }
 
 // proxied are clients behind proxies of their own.
-func (all cluster) proxied(t *testing.T, opts ...holdfast.Option) ([]*holdfast.Client, []*faultproxy.Proxy) {
+func (all cluster) proxied(t *testing.T) ([]*holdfast.Client, []*faultproxy.Proxy) {
 	t.Helper()
 	clients := make([]*holdfast.Client, len(all))
 	proxies := make([]*faultproxy.Proxy, len(all))
 	for i, s := range all {
 		proxies[i] = faultproxy.New(t, s.Addr())
-		clients[i], _ = contract.Connect(t, &redis.Options{Addr: proxies[i].Addr(), DialerRetries: 1}, opts...)
+		clients[i], _ = contract.Connect(t, &redis.Options{Addr: proxies[i].Addr(), DialerRetries: 1})
 	}
 	return clients, proxies
 }
@@ -115,7 +115,6 @@ func isDial(err error) bool {
 var (
 	acquire = faultproxy.IsScript(lua.MutexAcquire.Source())
 	release = faultproxy.IsScript(lua.MutexRelease.Source())
-	renew   = faultproxy.IsScript(lua.MutexRenew.Source())
 )
 
 // warm loads the scripts, so that a rule counts each call once.
@@ -230,8 +229,8 @@ func TestHungServer(t *testing.T) {
 	a, b := all.lock(t, "hung", holdfast.WithTTL(ttl)), all.lock(t, "hung", holdfast.WithTTL(ttl))
 	contract.Release(t, contract.Lock(t, a))
 	all[1].Pause()
-	quickly(t, "30 locks and releases", func() {
-		for range 30 {
+	quickly(t, "60 locks and releases", func() {
+		for range 60 {
 			contract.Release(t, contract.Lock(t, a))
 		}
 	})
@@ -391,4 +390,20 @@ func TestDeadlineIsTheQuorums(t *testing.T) {
 	all[1].Resume()
 	all[2].Resume()
 	contract.Release(t, lease)
+}
+
+// TestMaxHoldWithMinorityDown: a server that could not be renewed is not why the
+// lease ended.
+func TestMaxHoldWithMinorityDown(t *testing.T) {
+	t.Parallel()
+	const ttl = 900 * time.Millisecond
+	all := start(t, 3)
+	lease := contract.Lock(t, all.lock(t, "maxhold", holdfast.WithTTL(ttl), holdfast.WithMaxHold(ttl)))
+	all.awaitHolds(t, "maxhold", 3)
+	all[0].Kill()
+	<-lease.Done()
+	if reason(lease.Err()) != holdfast.LostExpired {
+		t.Errorf("Err: %v", lease.Err())
+	}
+	all[1:].awaitHolds(t, "maxhold", 0)
 }

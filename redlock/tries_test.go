@@ -374,3 +374,91 @@ func TestGoroutinesStay(t *testing.T) {
 		contract.Release(t, l)
 	}
 }
+
+// TestDeadlineCountsFromTheSend: what the answers take is lost from the lease.
+func TestDeadlineCountsFromTheSend(t *testing.T) {
+	t.Parallel()
+	const ttl, margin = 30 * time.Second, 302 * time.Millisecond
+	all := start(t, 3)
+	clients, proxies := all.proxied(t)
+	warm(t, clients)
+	var held []*faultproxy.Rule
+	for _, p := range proxies {
+		held = append(held, p.Add(faultproxy.First(1, acquire), faultproxy.HoldReply))
+	}
+	in := contract.Go(t.Context(), try{redlock.New(clients, "send", holdfast.WithTTL(ttl))})
+	for _, r := range held {
+		hit(t, r)
+	}
+	answered := time.Now()
+	for _, r := range held {
+		r.Release()
+	}
+	r := contract.Get(t, in)
+	if r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	if d := r.Lease.Deadline().Sub(answered); d >= ttl-margin {
+		t.Errorf("the deadline is %v after all servers had done it, TTL %v", d, ttl)
+	}
+	contract.Release(t, r.Lease)
+}
+
+// TestReleaseWaitsForAcquire: the release to a server whose acquire is still under
+// way must not overtake it, and then needs no tombstone.
+func TestReleaseWaitsForAcquire(t *testing.T) {
+	t.Parallel()
+	all := start(t, 3)
+	clients, proxies := all.proxied(t)
+	warm(t, clients)
+	late := proxies[2].Add(faultproxy.First(1, acquire), faultproxy.HoldRequest)
+	given := proxies[2].Add(release, faultproxy.Pass)
+	lease := contract.Lock(t, redlock.New(clients, "order", holdfast.WithTTL(100*time.Second))) // a try may take 500 ms
+	hit(t, late)
+	contract.Release(t, lease)
+	late.Release()
+	hit(t, given)
+	for range 50 { // the servers read their connections in turn: what was sent has come
+		contract.Release(t, contract.Lock(t, redlock.New(clients, "arrive", fast)))
+	}
+	if n := all.holds(t, "order"); n != 0 {
+		t.Error("the release came before the acquire")
+	}
+	if queues := all[2].Client(t).Keys(t.Context(), "holdfast:q:*order").Val(); len(queues) != 0 {
+		t.Errorf("tombstones: %v", queues)
+	}
+}
+
+// TestTriesAreApart: what comes between two tries is random.
+func TestTriesAreApart(t *testing.T) {
+	t.Parallel()
+	const pause = 100 * time.Millisecond
+	all := start(t, 3)
+	clients, proxies := all.proxied(t)
+	warm(t, clients)
+	lease := contract.Lock(t, all.lock(t, "apart"))
+	tries := proxies[0].Add(acquire, faultproxy.Pass)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	even := holdfast.WithBackOff(func() holdfast.BackOff { return constant(pause) })
+	waiting := contract.Go(ctx, redlock.New(clients, "apart", even))
+	shortest := time.Hour
+	last := time.Time{}
+	for n := range 16 {
+		if err := tries.WaitHits(ctx, n+1); err != nil {
+			t.Fatal(err)
+		}
+		if now := time.Now(); n > 0 {
+			shortest = min(shortest, now.Sub(last))
+		}
+		last = time.Now()
+	}
+	if shortest > pause*9/10 || shortest < pause/5-pause/10 {
+		t.Errorf("the shortest of 15 pauses was %v, of %v", shortest, pause)
+	}
+	cancel()
+	if r := contract.Get(t, waiting); !errors.Is(r.Err, context.Canceled) || !errors.Is(r.Err, holdfast.ErrNotAcquired) {
+		t.Errorf("Lock: %v", r.Err)
+	}
+	contract.Release(t, lease)
+}
