@@ -262,7 +262,7 @@ func TestForgottenServer(t *testing.T) {
 	testredis.Flush(t, all[0].Client(t))
 	renewed(t, lease, ttl)
 	if n := all[:1].holds(t, "forgot"); n != 0 {
-		t.Error("the lock was put back")
+		t.Fatal("the lock was put back")
 	}
 	if err := lease.Renew(t.Context()); err != nil {
 		t.Errorf("Renew: %v", err)
