@@ -22,7 +22,7 @@ func (k *Core) checkCarried(ctx context.Context) error {
 		}
 		h := lc.lease.h
 		reader := k.kind == kind.RWLock && h.core.weight < h.core.limit
-		if h.client != k.client || h.core.keys.Lock != k.keys.Lock || reader || slices.Contains(seen, h) || h.check() != nil {
+		if h.core.keys.Lock != k.keys.Lock || !k.blockedBy(h) || reader || slices.Contains(seen, h) || h.check() != nil {
 			continue
 		}
 		seen = append(seen, h)
@@ -52,5 +52,5 @@ func (k *Core) enter(owner string) *lane.Ticket {
 	if k.kind.Shared {
 		return k.client.lanes.Alone()
 	}
-	return k.client.lanes.Enter(lane.Key{Lock: k.keys.Lock, Owner: owner})
+	return k.client.lanes.Enter(lane.Key{Lock: k.keys.Lock, Owner: owner + k.group})
 }

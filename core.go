@@ -26,11 +26,13 @@ type Locker interface {
 // this module.
 type Core struct {
 	client *Client
+	nodes  []*Client // one, or of a lock on a majority all; the first is client
 	kind   *kind.Kind
 	name   string
 	set    settings
 	keys   keys.Set
-	err    error // what was wrong in NewCore
+	group  string // of a lock on a majority: which clients, for the process's own queue
+	err    error  // what was wrong in NewCore
 
 	weight, limit int64 // what a hold takes, of how much
 
@@ -48,7 +50,7 @@ const All = 1_000_000_000
 // NewCore binds a kind of lock to a name. It does no I/O; what is wrong with
 // its arguments is returned by the first call.
 func NewCore(c *Client, k *kind.Kind, name string, opts ...Option) *Core {
-	core := &Core{client: c, kind: k, name: name, weight: 1, limit: 1, channel: none}
+	core := &Core{client: c, nodes: []*Client{c}, kind: k, name: name, weight: 1, limit: 1, channel: none}
 	if c == nil || c.rdb == nil {
 		core.err = invalid("%s %.64q: the Client is nil or was not made by New", k.Name, name)
 		return core
@@ -122,12 +124,11 @@ func (k *Core) TryLock(ctx context.Context) (*Lease, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := k.client
-	if err = c.begin(); err != nil {
+	if err = k.begin(); err != nil {
 		return nil, fmt.Errorf("holdfast: %q: %w", k.name, err)
 	}
-	defer c.end()
-	i := c.inquiry(ctx)
+	defer k.end()
+	i := k.client.inquiry(ctx)
 	lease, err := k.try(ctx, owner, i)
 	if err != nil {
 		k.refused(i, err)
@@ -136,7 +137,10 @@ func (k *Core) TryLock(ctx context.Context) (*Lease, error) {
 }
 
 func (k *Core) try(ctx context.Context, owner string, i *inquiry) (*Lease, error) {
-	h := k.client.register(k, owner, i)
+	h := k.register(owner, i)
+	if h.parts != nil {
+		return k.tryMajority(ctx, h)
+	}
 	for try := 1; ; try++ {
 		a, err := h.ask(ctx, modeTry)
 		switch {
@@ -168,12 +172,11 @@ func (k *Core) Lock(ctx context.Context) (*Lease, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := k.client
-	if err = c.begin(); err != nil {
+	if err = k.begin(); err != nil {
 		return nil, fmt.Errorf("holdfast: %q: %w", k.name, err)
 	}
-	defer c.end()
-	i := c.inquiry(ctx)
+	defer k.end()
+	i := k.client.inquiry(ctx)
 	lease, err := k.wait(ctx, owner, i)
 	if err != nil {
 		k.refused(i, err)
@@ -182,7 +185,6 @@ func (k *Core) Lock(ctx context.Context) (*Lease, error) {
 }
 
 func (k *Core) wait(ctx context.Context, owner string, i *inquiry) (*Lease, error) {
-	c := k.client
 	wait := ctx
 	if k.set.maxWait > 0 {
 		limited, cancel := context.WithTimeout(ctx, k.set.maxWait)
@@ -196,13 +198,13 @@ func (k *Core) wait(ctx context.Context, owner string, i *inquiry) (*Lease, erro
 		case <-front:
 		case <-wait.Done():
 			return nil, k.stopped(ctx, ticket, nil)
-		case <-c.closing:
+		case <-k.client.closing: // of another client the front hears, and leaves
 			return nil, fmt.Errorf("holdfast: %q: %w", k.name, ErrClosed)
 		}
 	}
 	var short error // of the replicas
 	for pause := firstRetry; ; {
-		h := c.register(k, owner, i)
+		h := k.register(owner, i)
 		err := h.seek(wait, ticket)
 		switch {
 		case err == nil && wait.Err() == nil:
@@ -214,7 +216,7 @@ func (k *Core) wait(ctx context.Context, owner string, i *inquiry) (*Lease, erro
 				return lease, refused
 			}
 			short = cmp.Or(shortIn(refused), short)
-			c.rest(wait, pause)
+			k.client.rest(wait, pause)
 			pause = min(2*pause, lastRetry)
 			if wait.Err() == nil {
 				continue
@@ -233,11 +235,9 @@ func (k *Core) wait(ctx context.Context, owner string, i *inquiry) (*Lease, erro
 
 // granted turns an acquisition that holds the lock into a Lease.
 func (k *Core) granted(ctx context.Context, h *hold) (*Lease, error) {
-	select {
-	case <-k.client.closing:
+	if k.closed() {
 		h.leave()
 		return nil, fmt.Errorf("holdfast: %q: %w", k.name, ErrClosed)
-	default:
 	}
 	if err := h.confirm(ctx); err != nil {
 		h.leave()

@@ -18,7 +18,8 @@
 // Redis that they use keeps its data and the clocks of the machines run at about
 // the same rate. Waiters are served in the order in which they reached Redis,
 // over all processes. A release makes the next waiter the holder in the same
-// script and wakes it alone. A holder that dies frees the lock after its TTL.
+// script and wakes it alone. A holder that dies frees the lock after its TTL. A
+// redlock, on several servers, has neither that order nor tokens: see there.
 //
 // # What is not
 //

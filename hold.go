@@ -52,6 +52,11 @@ type hold struct {
 	request any // what a grant must know of it, see requestFor; never changes
 	heavier any // the request before its downgrade; none: there was none
 
+	// Of a lock on a majority, see quorum.go: the Lease points to a hold that has
+	// a part on each server, each a hold of its own in the table of that client.
+	parts []*hold // nil: it is on one server
+	part  *part   // nil: it is no part
+
 	mu    sync.Mutex
 	state state
 	ready chan struct{} // tells the waiting goroutine that something changed
@@ -66,6 +71,7 @@ type hold struct {
 	polling    bool      // a poll of the watchdog is under way
 	handed     bool      // its grant was heard of, rather than answered to its own first acquire
 	stopped    error     // why waiting makes no sense any more
+	hopeless   bool      // of a lock on a majority: a majority refuses for good
 	failure    error     // the last failure of Redis
 	news       news
 	interval   time.Duration // until the poll after the next one
@@ -88,6 +94,7 @@ type hold struct {
 	err     error     // why
 	ended   time.Time // when
 	leaving bool      // a release is under way, by its caller or the watchdog
+	doubt   bool      // one was not answered: it may have been done
 	verdict error     // of Release, if it was that the lease had been lost
 	retries int
 }
@@ -196,14 +203,22 @@ func (h *hold) woken(w lua.WakeUp) {
 func (h *hold) evicted(token int64) {
 	h.mu.Lock()
 	switch {
+	case h.state == held && h.token == token && h.part != nil:
+		h.mu.Unlock()
+		h.part.whole.evictedWhole()
+		return
 	case h.state == held && h.token == token:
-		h.endAndRelease(&LostError{Name: h.core.name, ID: h.id, Reason: LostTaken, Err: errForced})
+		h.endAndRelease(h.forced())
 		return
 	case h.state == waiting:
 		h.seen = max(h.seen, token) // its grant may yet be heard of, and is void
 		h.pollNow(0)
 	}
 	h.mu.Unlock()
+}
+
+func (h *hold) forced() *LostError {
+	return &LostError{Name: h.core.name, ID: h.id, Reason: LostTaken, Err: errForced}
 }
 
 // pollSoon polls after d if the hold is waiting.
@@ -270,6 +285,7 @@ func (h *hold) Tick(now time.Time) (watchdog.Send, bool) {
 		h.tellEnd(why)
 		h.mu.Unlock()
 		finish()
+		h.changed()
 		h.mu.Lock()
 	case over:
 	}

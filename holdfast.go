@@ -27,7 +27,8 @@ import (
 // process and Redis. Safe for concurrent use.
 type Client struct {
 	rdb      driver
-	id       string // begins the id of each of its acquisitions
+	origin   redis.UniversalClient // what rdb was made of
+	id       string                // begins the id of each of its acquisitions
 	defaults settings
 	started  time.Time
 	inbox    *inbox.Inbox
@@ -76,6 +77,7 @@ func New(rdb redis.UniversalClient, opts ...Option) (*Client, error) {
 	ctx, stop := context.WithCancel(context.Background()) //nolint:forbidigo // the root of what Close ends
 	c := &Client{
 		rdb:      d,
+		origin:   rdb,
 		id:       uuid.NewString(),
 		defaults: s,
 		started:  time.Now(),
@@ -206,22 +208,30 @@ func (c *Client) end() {
 // wake-up can overtake the reply to its own acquire. Without an owner, an
 // acquisition of a kind that has one is its own.
 func (c *Client) register(k *Core, owner string, i *inquiry) *hold {
-	h := &hold{
-		client: c, core: k, inquiry: i, request: k.request, heavier: none,
-		interval: k.interval, pace: k.newPace(),
+	h := k.newHold(c)
+	h.inquiry = i
+	c.enter(h)
+	if k.kind.Owned {
+		h.owner = cmp.Or(owner, h.id)
+		h.request = k.requestFor(h.owner)
 	}
+	return h
+}
+
+func (k *Core) newHold(c *Client) *hold {
+	h := &hold{client: c, core: k, request: k.request, heavier: none, interval: k.interval, pace: k.newPace()}
 	h.entry.Task = h
+	return h
+}
+
+// enter puts a hold in the table, under a number and an id of its own.
+func (c *Client) enter(h *hold) {
 	c.mu.Lock()
 	c.next++
 	h.number = c.next
 	c.holds[h.number] = h
 	c.mu.Unlock()
 	h.id = c.id + ":" + strconv.FormatUint(h.number, 10)
-	if k.kind.Owned {
-		h.owner = cmp.Or(owner, h.id)
-		h.request = k.requestFor(h.owner)
-	}
-	return h
 }
 
 // replace puts another hold of the same number in the table.

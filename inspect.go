@@ -60,10 +60,13 @@ type Waiter struct {
 // behind a place. ctx bounds the call as far as the go-redis client heeds it.
 // Errors are Redis's, ctx's, [ErrInvalid] or [ErrClosed].
 func (k *Core) Inspect(ctx context.Context) (*State, error) {
-	if err := k.begin(ctx); err != nil {
+	if err := k.enquire(ctx); err != nil {
 		return nil, err
 	}
-	defer k.client.end()
+	defer k.end()
+	if k.kind.Majority {
+		return k.inspectAll(ctx)
+	}
 	return k.inspect(ctx)
 }
 
@@ -79,30 +82,45 @@ func (k *Core) Inspect(ctx context.Context) (*State, error) {
 // that nobody knows; it may be called again. ctx bounds the call as far as the
 // go-redis client heeds it.
 func (k *Core) ForceRelease(ctx context.Context, id string) error {
-	if err := k.begin(ctx); err != nil {
+	if err := k.enquire(ctx); err != nil {
 		return err
 	}
-	defer k.client.end()
+	defer k.end()
 	if !isID(id) {
 		return invalid("ForceRelease of %q: %.64q is not the ID of a lease", k.name, id)
 	}
+	if k.kind.Majority {
+		return k.evictAll(ctx, id)
+	}
+	done, err := k.evictOnce(ctx, id)
+	switch {
+	case err != nil:
+		return fmt.Errorf("holdfast: forced release of %q: %w", k.name, err)
+	case !done:
+		return k.notHeld(id)
+	}
+	return nil
+}
+
+// evictOnce takes a hold away, and tells whether there was one. It sends again when
+// a connection breaks.
+func (k *Core) evictOnce(ctx context.Context, id string) (bool, error) {
 	doubt := false // a copy that was not answered may have done it
 	for try := 1; ; try++ {
 		done, err := k.evict(ctx, id)
-		switch {
-		case err == nil && (done || doubt):
-			return nil
-		case err == nil:
-			return fmt.Errorf("holdfast: %q is not held under %s: %w", k.name, id, ErrReleased)
-		case lua.FailureOf(err) != lua.Unknown || isTimeout(err) || endOf(ctx) != nil || try == tryAttempts:
-			return fmt.Errorf("holdfast: forced release of %q: %w", k.name, err)
+		if err == nil || lua.FailureOf(err) != lua.Unknown || isTimeout(err) || endOf(ctx) != nil || try == tryAttempts {
+			return done || err == nil && doubt, err
 		}
 		doubt = true
 	}
 }
 
-// begin checks and counts a call that acquires nothing; client.end must follow.
-func (k *Core) begin(ctx context.Context) error {
+func (k *Core) notHeld(id string) error {
+	return fmt.Errorf("holdfast: %q is not held under %s: %w", k.name, id, ErrReleased)
+}
+
+// enquire checks and counts a call that acquires nothing; end must follow.
+func (k *Core) enquire(ctx context.Context) error {
 	switch {
 	case k == nil:
 		return invalid("a nil or zero lock: make it with New")
@@ -114,7 +132,7 @@ func (k *Core) begin(ctx context.Context) error {
 	if end := endOf(ctx); end != nil {
 		return fmt.Errorf("holdfast: %q not looked at: %w", k.name, end)
 	}
-	if err := k.client.begin(); err != nil {
+	if err := k.begin(); err != nil {
 		return fmt.Errorf("holdfast: %q: %w", k.name, err)
 	}
 	return nil

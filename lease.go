@@ -54,8 +54,8 @@ func (l *Lease) ID() string {
 
 // Token is the fencing token: it is greater than that of every earlier
 // acquisition of the lock, also across expiry, a flush or a restart of Redis,
-// unless the server's clock steps back by more than ten minutes. A resource
-// that keeps the highest token it has seen and refuses lower ones is safe from
+// unless the server's clock steps back by more than ten minutes. That of a redlock
+// is 0, which is none: see there. A resource that keeps the highest token it has seen and refuses lower ones is safe from
 // holders that do not know yet that they lost the lock.
 func (l *Lease) Token() int64 {
 	if l.zero() {
@@ -92,7 +92,8 @@ func (l *Lease) Err() error {
 }
 
 // Deadline is until when the lease is held even if Redis never answers again,
-// by this process's monotonic clock. Renewal moves it on.
+// by this process's monotonic clock. Renewal moves it on; of a redlock, a server
+// that forgot the lock can move it back.
 func (l *Lease) Deadline() time.Time {
 	if l.zero() {
 		return time.Time{}

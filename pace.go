@@ -19,6 +19,7 @@ const (
 	pollFloor    = 50 * time.Millisecond // how long a poll may take at least
 	tombstone    = 60 * time.Second      // beyond the TTL
 	tryAttempts  = 3                     // of TryLock, when connections break
+	grace        = 5 * time.Millisecond  // for the servers that a failed try does not depend on
 
 	listenAfter       = 250 * time.Millisecond // a lease held for this long makes its client listen
 	resubscribeSpread = 100 * time.Millisecond

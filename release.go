@@ -56,7 +56,18 @@ func (h *hold) check() error {
 }
 
 // startRelease lets the watchdog send the release, now and again until it is answered.
-func (h *hold) startRelease() { h.client.dog.Schedule(&h.entry, time.Now()) }
+func (h *hold) startRelease() {
+	if h.parts != nil {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.leaveParts()
+		return
+	}
+	if h.part != nil && h.part.waits(h) {
+		return
+	}
+	h.client.dog.Schedule(&h.entry, time.Now())
+}
 
 // release is Lease.Release.
 func (h *hold) release(ctx context.Context) error {
@@ -93,6 +104,9 @@ func (h *hold) found() error {
 // sendRelease sends the release until it is answered, for two seconds at most,
 // then hands it to the watchdog.
 func (h *hold) sendRelease(ctx context.Context) error {
+	if h.parts != nil {
+		return h.releaseParts()
+	}
 	ctx = context.WithoutCancel(ctx)
 	doubt := false // an earlier copy may have been done
 	for pause := releaseRetry; ; pause *= 2 {
@@ -196,10 +210,16 @@ func (h *hold) leave() {
 	h.startRelease()
 }
 
-// close ends a hold because its client is closed. What still waits ends by itself.
+// close ends a hold because its client is closed, or that of one of its parts.
+// What still waits ends by itself.
 func (h *hold) close() {
+	if h.part != nil {
+		h.part.whole.close()
+		return
+	}
 	h.mu.Lock()
 	if h.state != held {
+		h.rouse()
 		h.mu.Unlock()
 		return
 	}
@@ -220,20 +240,28 @@ func (h *hold) abandon() {
 
 // releaseAgain is a release for the watchdog to send. With h.mu.
 func (h *hold) releaseAgain() (watchdog.Send, bool) {
+	if h.parts != nil {
+		h.leaveParts()
+		return watchdog.Send{}, false
+	}
 	if h.leaving {
 		return watchdog.Send{}, false
 	}
 	h.leaving = true
-	return watchdog.Send{
-		Call:  h.releaseCallLocked(),
-		Limit: releaseWait,
-		Done:  h.left,
-	}, true
+	limit := releaseWait
+	if h.part != nil {
+		limit = attemptWait // somebody may wait for it
+	}
+	return watchdog.Send{Call: h.releaseCallLocked(), Limit: limit, Done: h.left}, true
 }
 
 // left takes in the answer of the watchdog's release.
 func (h *hold) left(call *lua.Call) {
+	if h.part != nil {
+		h.reportPart()
+	}
 	r, err := call.Released()
+	h.concluded(r, err)
 	if err == nil {
 		h.confirmed(r)
 		return
@@ -248,7 +276,9 @@ func (h *hold) left(call *lua.Call) {
 	h.mu.Unlock()
 	if givenUp || lua.FailureOf(err) == lua.Lasting {
 		h.client.forget(h)
-		h.client.warn("release not confirmed", keyKind, h.core.kind.Name, keyName, h.core.name, keyID, h.id, keyError, err)
+		if h.part == nil { // a server that is down is nothing new for a lock on a majority
+			h.client.warn("release not confirmed", keyKind, h.core.kind.Name, keyName, h.core.name, keyID, h.id, keyError, err)
+		}
 		return
 	}
 	h.client.dog.Schedule(&h.entry, time.Now().Add(wait))

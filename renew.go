@@ -11,7 +11,8 @@ import (
 	"github.com/holdfast-go/holdfast/watchdog"
 )
 
-// errUnanswered: the deadline came while a renewal was under way.
+// errUnanswered: the deadline came, or a caller stopped waiting, while a renewal
+// was under way.
 var errUnanswered = errors.New("holdfast: a renewal was not answered")
 
 // scheduleRenewal sets the renewal at a third of the TTL after the last send
@@ -55,8 +56,8 @@ func (h *hold) renewable(at time.Time) bool {
 
 // renew is a renewal for the watchdog to send. With h.mu.
 func (h *hold) renew(now time.Time) (watchdog.Send, bool) {
-	h.client.dog.Schedule(&h.entry, h.deadline) // watched while the call is under way
-	if h.renewing || !h.renewable(now) {
+	h.client.dog.Schedule(&h.entry, h.deadline)            // watched while the call is under way
+	if h.renewing || !h.renewable(now) || h.parts != nil { // parts renew themselves
 		return watchdog.Send{}, false
 	}
 	h.renewing = true
@@ -73,6 +74,7 @@ func (h *hold) renewed(call *lua.Call, sent time.Time) {
 	h.renewing = false
 	h.mu.Unlock()
 	_ = h.extend(call, sent) // a failure is unknown: it is tried again inside the lease
+	h.changed()
 }
 
 // extend takes in the answer of a renewal sent at that time: the lease is
@@ -145,7 +147,11 @@ func (h *hold) renewNow(ctx context.Context) error {
 	return fmt.Errorf("holdfast: renewal of %q: unknown: %w", h.core.name, err)
 }
 
+// renewOnce sends one renewal and takes its answer in.
 func (h *hold) renewOnce(ctx context.Context) error {
+	if h.parts != nil {
+		return h.renewParts(ctx)
+	}
 	sent := time.Now()
 	call := h.renewCall()
 	_ = call.Do(ctx, h.client.rdb) // the error is in the call
@@ -154,14 +160,22 @@ func (h *hold) renewOnce(ctx context.Context) error {
 
 // timeoutReason is why a lease ended by the clock. With h.mu.
 func (h *hold) timeoutReason() *LostError {
-	e := &LostError{Name: h.core.name, ID: h.id, Reason: LostExpired, Err: h.failure}
-	if h.renewing && e.Err == nil {
-		e.Err = errUnanswered
-	}
+	e := &LostError{Name: h.core.name, ID: h.id, Reason: LostExpired, Err: h.silence()}
 	if e.Err != nil {
 		e.Reason = LostUnreachable
 	}
 	return e
+}
+
+// silence is what kept a lease from being renewed; nil: nothing did. With h.mu.
+func (h *hold) silence() error {
+	switch {
+	case h.parts != nil:
+		return h.silenceOfParts()
+	case h.failure == nil && h.renewing:
+		return errUnanswered
+	}
+	return h.failure
 }
 
 // goneReason is why Redis says that a lease is over.

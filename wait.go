@@ -13,6 +13,9 @@ import (
 // fails for good, or ctx or the client ends. The polls are the watchdog's; this
 // goroutine only sends the first acquire.
 func (h *hold) seek(ctx context.Context, t *lane.Ticket) error {
+	if h.parts != nil {
+		return h.seekMajority(ctx, t)
+	}
 	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
 		a, err := h.ask(ctx, modeLock)
 		switch {
@@ -124,7 +127,7 @@ func (h *hold) together(due time.Time, interval time.Duration) time.Time {
 
 // poll asks how the place stands. With h.mu.
 func (h *hold) poll(now time.Time) (watchdog.Send, bool) {
-	if h.polling || !h.answered {
+	if h.polling || !h.answered || h.part != nil && !h.part.may(now, h) {
 		return watchdog.Send{}, false
 	}
 	h.polling, h.again = true, false
@@ -139,6 +142,7 @@ func (h *hold) poll(now time.Time) (watchdog.Send, bool) {
 
 // polled takes in the answer of a poll that was sent at that time.
 func (h *hold) polled(call *lua.Call, sent time.Time, interval time.Duration) {
+	defer h.changed() // when h.mu is free again
 	a, err := call.Acquired()
 	if a.Muted {
 		h.client.muted()

@@ -10,12 +10,14 @@ import (
 
 	"github.com/bsm/redislock"
 	"github.com/go-redsync/redsync/v4"
+	rsredis "github.com/go-redsync/redsync/v4/redis"
 	"github.com/go-redsync/redsync/v4/redis/goredis/v9"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/holdfast-go/holdfast"
 	"github.com/holdfast-go/holdfast/locktest"
 	"github.com/holdfast-go/holdfast/mutex"
+	"github.com/holdfast-go/holdfast/redlock"
 )
 
 // other is a lock of another library on the same key: try returns how to unlock.
@@ -93,5 +95,50 @@ func TestInterop(t *testing.T) {
 				t.Fatal("the waiter did not find the foreign lock free")
 			}
 		})
+	}
+}
+
+// TestRedlockInterop: the same of a lock on several servers, with redsync on all of
+// them.
+func TestRedlockInterop(t *testing.T) {
+	ctx := t.Context()
+	var clients []*holdfast.Client
+	var pools []rsredis.Pool
+	for range 3 {
+		server := locktest.NewServer(t)
+		clients = append(clients, server.Client(holdfast.WithPrefix("")))
+		rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
+		defer func() { _ = rdb.Close() }()
+		pools = append(pools, goredis.NewPool(rdb))
+	}
+	ours := redlock.New(clients, "shared", holdfast.WithMaxWait(5*time.Second))
+	theirs := redsync.New(pools...).NewMutex("shared", redsync.WithExpiry(10*time.Second))
+	lease, err := ours.Lock(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := theirs.TryLockContext(ctx); err == nil {
+		t.Fatal("redsync locked what Holdfast holds")
+	}
+	if err := lease.Release(ctx); err != nil {
+		t.Fatal(err)
+	}
+	theirs = redsync.New(pools...).NewMutex("shared", redsync.WithExpiry(10*time.Second))
+	if err := theirs.LockContext(ctx); err != nil {
+		t.Fatal(err)
+	}
+	_, err = ours.TryLock(ctx)
+	var held *holdfast.HeldError
+	if !errors.As(err, &held) || held.Holder != "" || held.Remaining <= 0 {
+		t.Fatalf("TryLock of redsync's lock: %v", err)
+	}
+	if ok, err := theirs.UnlockContext(ctx); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	if lease, err = ours.Lock(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := lease.Release(ctx); err != nil {
+		t.Fatal(err)
 	}
 }

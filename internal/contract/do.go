@@ -49,7 +49,7 @@ func doReportsLoss(t *testing.T, e *Env) {
 	for _, worked := range []error{nil, failure} {
 		err := l.Do(t.Context(), func(ctx context.Context) error {
 			lease, _ := holdfast.FromContext(ctx)
-			return errors.Join(e.Redis.Del(ctx, e.lockKey(t, lease)).Err(), worked)
+			return errors.Join(e.remove(t, lease), worked)
 		})
 		if lostReason(err) != holdfast.LostRemoved {
 			t.Errorf("Do of a lost lease: %v", err)

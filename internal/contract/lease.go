@@ -49,7 +49,11 @@ func renews(t *testing.T, e *Env) {
 
 func withoutRenewalEndsAtTTL(t *testing.T, e *Env) {
 	const ttl = 200 * time.Millisecond
-	lease := Lock(t, e.New(e.Client(t, holdfast.WithTTL(ttl), holdfast.WithoutRenewal()), "short"))
+	l := e.New(e.Client(t, holdfast.WithTTL(ttl), holdfast.WithoutRenewal()), "short")
+	lease, err := l.TryLock(t.Context()) // sends once
+	if err != nil {
+		t.Fatal(err)
+	}
 	left := e.Redis.PTTL(t.Context(), e.lockKey(t, lease)).Val()
 	if d := time.Until(lease.Deadline()); left > 0 && d > left+time.Millisecond {
 		t.Errorf("the deadline is in %v, %v are left at the server", d, left)
@@ -138,7 +142,7 @@ func minHold(t *testing.T, e *Env) {
 func lostRemoved(t *testing.T, e *Env) {
 	const ttl = 600 * time.Millisecond
 	lease := Lock(t, e.New(e.Client(t, holdfast.WithTTL(ttl)), "removed"))
-	if err := e.Redis.Del(t.Context(), e.lockKey(t, lease)).Err(); err != nil {
+	if err := e.remove(t, lease); err != nil {
 		t.Fatal(err)
 	}
 	removed := time.Now()
@@ -151,14 +155,14 @@ func lostRemoved(t *testing.T, e *Env) {
 	}
 
 	lease = Lock(t, e.New(e.Client(t), "removed"))
-	if err := e.Redis.Del(t.Context(), e.lockKey(t, lease)).Err(); err != nil {
+	if err := e.remove(t, lease); err != nil {
 		t.Fatal(err)
 	}
 	if err := lease.Release(t.Context()); lostReason(err) != holdfast.LostRemoved {
 		t.Errorf("Release: %v", err)
 	}
 	lease = Lock(t, e.New(e.Client(t), "removed"))
-	if err := e.Redis.Del(t.Context(), e.lockKey(t, lease)).Err(); err != nil {
+	if err := e.remove(t, lease); err != nil {
 		t.Fatal(err)
 	}
 	if err := lease.Renew(t.Context()); lostReason(err) != holdfast.LostRemoved {
@@ -176,7 +180,7 @@ func lostTaken(t *testing.T, e *Env) {
 		"Release": func(l *holdfast.Lease) error { return l.Release(t.Context()) },
 	} {
 		lease := Lock(t, a)
-		if err := e.Redis.Del(t.Context(), e.lockKey(t, lease)).Err(); err != nil {
+		if err := e.remove(t, lease); err != nil {
 			t.Fatal(err)
 		}
 		other := Lock(t, b)

@@ -32,6 +32,9 @@ func waitEndsWithContext(t *testing.T, e *Env) {
 			return ctx, context.Canceled
 		},
 	} {
+		if name == "cancel" && e.Unordered {
+			continue // nothing tells from outside that it waits
+		}
 		e.AwaitWaiters(t, a, 0)
 		ctx, want := end()
 		r := Get(t, Go(ctx, b))
@@ -281,7 +284,7 @@ func manyDeadWaitersAreSkipped(t *testing.T, e *Env) {
 	if err := e.Redis.ZAdd(ctx, queue, places...).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if err := e.Redis.Del(ctx, e.lockKey(t, lease)).Err(); err != nil {
+	if err := e.remove(t, lease); err != nil {
 		t.Fatal(err)
 	}
 	won, err := e.New(e.Client(t), "ghosts").TryLock(ctx)

@@ -107,8 +107,10 @@ func refused(t *testing.T, what string, l holdfast.Locker) {
 // wrongType: a key that holds a list is an error at once, not a long wait.
 func wrongType(t *testing.T, e *Env) {
 	key := "holdfast:" + e.Name + ":list"
-	if err := e.Redis.LPush(t.Context(), key, "x").Err(); err != nil {
-		t.Fatal(err)
+	for _, rdb := range e.servers() {
+		if err := rdb.LPush(t.Context(), key, "x").Err(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	l := e.New(e.Client(t), "list")
 	for _, lock := range []func(context.Context) (*holdfast.Lease, error){l.Lock, l.TryLock} {
@@ -163,7 +165,7 @@ func closeReleases(t *testing.T, e *Env) {
 		places = 2
 	}
 	e.AwaitWaiters(t, e.New(other, "elsewhere"), places)
-	if err := c.Close(t.Context()); err != nil {
+	if err := e.Close(t, c); err != nil {
 		t.Fatal(err)
 	}
 	for _, l := range leases {

@@ -245,7 +245,7 @@ func logKeys(t *testing.T, e *Env) {
 	}
 	Release(t, lease)
 	lost := Lock(t, l)
-	if err := e.Redis.Del(t.Context(), e.lockKey(t, lost)).Err(); err != nil {
+	if err := e.remove(t, lost); err != nil {
 		t.Fatal(err)
 	}
 	_ = lost.Renew(t.Context()) // finds out

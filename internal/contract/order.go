@@ -137,7 +137,7 @@ func tryLockDoesNotOvertake(t *testing.T, e *Env) {
 	// The same when the lock is free because its holder's key is gone.
 	waiting = Go(t.Context(), a)
 	e.AwaitWaiters(t, c, 1)
-	if err := e.Redis.Del(t.Context(), e.lockKey(t, r.Lease)).Err(); err != nil {
+	if err := e.remove(t, r.Lease); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.TryLock(t.Context()); !errors.Is(err, holdfast.ErrNotAcquired) {

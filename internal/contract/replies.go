@@ -286,11 +286,11 @@ func promptWhileHung(t *testing.T, e *Env) {
 	e.Real.Pause()
 	defer e.Real.Resume()
 	for _, lock := range []func(context.Context) (*holdfast.Lease, error){l.Lock, l.TryLock} {
-		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		before := time.Now()
 		_, err := lock(ctx)
-		if d := time.Since(before); d > 1200*time.Millisecond {
-			t.Errorf("returned after %v, deadline 200 ms", d)
+		if d := time.Since(before); d > 1100*time.Millisecond {
+			t.Errorf("returned after %v, deadline 100 ms", d)
 		}
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
@@ -335,7 +335,11 @@ func waitsThroughTrouble(t *testing.T, e *Env) {
 		Release(t, lease)
 		rule.Remove()
 	}
-	for _, line := range []string{"NOPERM this user has no permissions", "WRONGTYPE Operation against a key", "CROSSSLOT Keys in request"} {
+	lasting := []string{"NOPERM this user has no permissions", "WRONGTYPE Operation against a key", "CROSSSLOT Keys in request"}
+	if e.Majority != nil {
+		lasting = nil // the server that is down may come back and make a majority
+	}
+	for _, line := range lasting {
 		rule := p.Add(faultproxy.First(1, e.first()), faultproxy.ReplyError(line))
 		before := time.Now()
 		if _, err := l.Lock(t.Context()); !isReply(err) {
@@ -369,7 +373,7 @@ func waitsThroughRestart(t *testing.T, e *Env) {
 	if r.Err != nil {
 		t.Fatal(r.Err)
 	}
-	if r.Lease.Token() <= before {
+	if r.Lease.Token() <= before && !e.Unordered {
 		t.Errorf("token %d after %d, over a restart without persistence", r.Lease.Token(), before)
 	}
 	Eventually(t, "the first holder to be told", func() bool { return errors.Is(lease.Err(), holdfast.ErrLost) })

@@ -1,15 +1,31 @@
 package contract
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/holdfast-go/holdfast/internal/testredis"
 )
 
+// testCase is one case of the suite.
+type testCase struct {
+	name string
+	test func(t *testing.T, e *Env)
+}
+
+// apply is those of the cases that concern the kind: of the second list, which
+// are about the queue, its wake-ups and tokens, none if it has no queue.
+func (k Kind) apply(all, queue []testCase) []testCase {
+	if k.Unordered {
+		return all
+	}
+	return slices.Concat(all, queue)
+}
+
 // Run runs the whole suite on every backend.
 func Run(t *testing.T, k Kind) {
 	t.Helper()
-	for _, c := range suite {
+	for _, c := range k.apply(suite, queueSuite) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			Backends(t, k, c.test)
@@ -25,7 +41,7 @@ func RunOnCluster(t *testing.T, k Kind) {
 	for range cap(idle) {
 		idle <- testredis.StartCluster(t, 3, false)
 	}
-	for _, c := range suite {
+	for _, c := range k.apply(suite, queueSuite) {
 		if c.name == "ProcessesTakeTurns" {
 			continue // it looks at all goroutines, and must be the only one of its name
 		}
@@ -41,28 +57,15 @@ func RunOnCluster(t *testing.T, k Kind) {
 	}
 }
 
-// suite is each case of the contract.
-var suite = []struct {
-	name string
-	test func(t *testing.T, e *Env)
-}{
+// suite is each case of the contract, but for those of queueSuite.
+var suite = []testCase{
 	{"Excludes", excludes},
-	{"TokensGrow", tokensGrow},
 	{"TryLockSaysWhoHolds", tryLockSaysWhoHolds},
-	{"TryLockDoesNotOvertake", tryLockDoesNotOvertake},
 	{"UncontendedSendsTwoCommands", uncontendedSendsTwoCommands},
-	{"ContendedSendsTwoCommandsACycle", contendedCommands},
-	{"FirstComeFirstServed", firstComeFirstServed},
-	{"ProcessesTakeTurns", processesTakeTurns},
-	{"HandOverNeedsNoPoll", handOverNeedsNoPoll},
 
 	{"WaitEndsWithContext", waitEndsWithContext},
 	{"EndedContextTakesNothing", endedContextTakesNothing},
 	{"MaxWait", maxWait},
-	{"CancelledWaiterLeaves", cancelledWaiterLeaves},
-	{"CancelledWhileGranted", cancelledWhileGranted},
-	{"DeadWaiterIsSkipped", deadWaiterIsSkipped},
-	{"ManyDeadWaitersAreSkipped", manyDeadWaitersAreSkipped},
 	{"DeadHolderFreesAtTTL", deadHolderFreesAtTTL},
 
 	{"Renews", renews},
@@ -84,14 +87,9 @@ var suite = []struct {
 	{"CarriedLeaseIsRefused", carriedLeaseIsRefused},
 	{"LeakedLeaseIsReleased", leakedLease},
 
-	{"InspectSays", inspectSays},
-	{"InspectChangesNothing", inspectChangesNothing},
-	{"ForceRelease", forceRelease},
 	{"ForcedBeforeListening", forcedBeforeListening},
 	{"ForceOfNothing", forceOfNothing},
-	{"ObserverIsTold", observerIsTold},
 	{"ObserverHasTheCallersValues", observerHasValues},
-	{"ObserverThatBlocksOrPanics", observerHarmsNobody},
 	{"LogHasStableKeys", logKeys},
 
 	{"EveryNameWorks", everyNameWorks},
@@ -101,4 +99,24 @@ var suite = []struct {
 	{"CloseReleasesAndWakes", closeReleases},
 	{"UseAfterClose", useAfterClose},
 	{"ZeroValuesAreRefused", zeroValues},
+}
+
+// queueSuite is the cases that are about the queue, its wake-ups and tokens.
+var queueSuite = []testCase{
+	{"TokensGrow", tokensGrow},
+	{"TryLockDoesNotOvertake", tryLockDoesNotOvertake},
+	{"ContendedSendsTwoCommandsACycle", contendedCommands},
+	{"FirstComeFirstServed", firstComeFirstServed},
+	{"ProcessesTakeTurns", processesTakeTurns},
+	{"HandOverNeedsNoPoll", handOverNeedsNoPoll},
+	{"CancelledWaiterLeaves", cancelledWaiterLeaves},
+	{"CancelledWhileGranted", cancelledWhileGranted},
+	{"DeadWaiterIsSkipped", deadWaiterIsSkipped},
+	{"ManyDeadWaitersAreSkipped", manyDeadWaitersAreSkipped},
+
+	{"InspectSays", inspectSays},
+	{"InspectChangesNothing", inspectChangesNothing},
+	{"ForceRelease", forceRelease},
+	{"ObserverIsTold", observerIsTold},
+	{"ObserverThatBlocksOrPanics", observerHarmsNobody},
 }

@@ -17,6 +17,9 @@ type Kind struct {
 	// Shared: several may hold it at once, so each request takes a place of its
 	// own in the queue: one release can then admit them all.
 	Shared bool
+	// Majority: held on most of several servers, each asked by the try form of
+	// Acquire alone: nobody queues, so nobody is granted or woken.
+	Majority bool
 }
 
 // Mutex is the exclusive lock on one key.
@@ -29,6 +32,20 @@ var Mutex = &Kind{
 	Pump:    lua.MutexPump,
 	Inspect: lua.MutexInspect,
 	Evict:   lua.MutexEvict,
+}
+
+// Redlock is the exclusive lock on a majority of independent servers. On each of
+// them it is a mutex.
+var Redlock = &Kind{
+	Name:     "redlock",
+	Acquire:  lua.MutexAcquire,
+	Release:  lua.MutexRelease,
+	Renew:    lua.MutexRenew,
+	Drop:     lua.MutexDrop,
+	Pump:     lua.MutexPump,
+	Inspect:  lua.MutexInspect,
+	Evict:    lua.MutexEvict,
+	Majority: true,
 }
 
 // Reentrant is the exclusive lock that its owner may take again.
