@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -462,4 +463,22 @@ func TestTriesAreApart(t *testing.T) {
 		t.Errorf("Lock: %v", r.Err)
 	}
 	contract.Release(t, lease)
+}
+
+// TestTryLockOfAFreeLock: one try is enough, however the answers and the caller's
+// goroutine interleave.
+func TestTryLockOfAFreeLock(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{1, 3} {
+		all := start(t, n)
+		clients := all.clients(t)
+		warm(t, clients)
+		for i := range 1500 {
+			lease, err := redlock.New(clients, strconv.Itoa(i%200), holdfast.WithTTL(100*time.Second)).TryLock(t.Context())
+			if err != nil {
+				t.Fatalf("try %d on %d servers: %v", i, n, err)
+			}
+			contract.Release(t, lease)
+		}
+	}
 }
