@@ -37,21 +37,9 @@ func (p pair) Do(ctx context.Context, fn func(context.Context) error) error {
 // TestDocumentedACL: a user with no more rights than docs/operations.md lists is
 // refused nothing, whatever it does.
 func TestDocumentedACL(t *testing.T) {
-	text, err := os.ReadFile("docs/operations.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	rule := regexp.MustCompile("(?s)ACL SETUSER locker [^`]*").FindString(string(text))
-	if rule == "" {
-		t.Fatal("no ACL SETUSER in docs/operations.md")
-	}
 	server := testredis.Start(t)
 	admin := server.Client(t)
-	var command []any
-	for _, word := range strings.Fields(rule) {
-		command = append(command, word)
-	}
-	if err := admin.Do(t.Context(), command...).Err(); err != nil {
+	if err := admin.Do(t.Context(), documented(t)...).Err(); err != nil {
 		t.Fatal(err)
 	}
 	client := func(t *testing.T, opts ...holdfast.Option) *holdfast.Client {
@@ -79,9 +67,7 @@ func TestDocumentedACL(t *testing.T) {
 	t.Run("downgrade", func(t *testing.T) {
 		l := rwlock.New(client(t), "down")
 		lease := must(l.Lock(t.Context()))(t)
-		if lease, err = l.Downgrade(t.Context(), lease); err != nil {
-			t.Fatal(err)
-		}
+		lease = must(l.Downgrade(t.Context(), lease))(t)
 		if err := lease.Release(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -94,6 +80,13 @@ func TestDocumentedACL(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("replicas", func(t *testing.T) { // of which there are none
+		short := (*holdfast.ReplicasError)(nil)
+		_, err := mutex.New(client(t), "replicas", holdfast.WithReplicas(1, 20*time.Millisecond)).TryLock(t.Context())
+		if !errors.As(err, &short) {
+			t.Error(err)
+		}
+	})
 	log, err := admin.ACLLog(t.Context(), 100).Result()
 	if err != nil {
 		t.Fatal(err)
@@ -101,6 +94,22 @@ func TestDocumentedACL(t *testing.T) {
 	for _, refused := range log {
 		t.Errorf("refused: %s %s, in %s", refused.Reason, refused.Object, refused.Context)
 	}
+}
+
+// documented is the ACL SETUSER of the document.
+func documented(t *testing.T) (command []any) {
+	t.Helper()
+	text, err := os.ReadFile("docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for word := range strings.FieldsSeq(regexp.MustCompile("ACL SETUSER locker [^`]*").FindString(string(text))) {
+		command = append(command, word)
+	}
+	if len(command) == 0 {
+		t.Fatal("no ACL SETUSER in docs/operations.md")
+	}
+	return command
 }
 
 func must(lease *holdfast.Lease, err error) func(t *testing.T) *holdfast.Lease {

@@ -54,8 +54,8 @@
 //	                      busy       somebody else has it: TryLock, or WithMaxWait is over
 //	                      cancelled  the context ended first
 //	                      closed     the client was closed
-//	                      failed     Redis refused or did not answer, whatever ended
-//	                                 the wait then
+//	                      failed     Redis refused or did not answer, or too few
+//	                                 replicas have it, whatever ended the wait then
 //	holdfast.end          released
 //	                      unconfirmed  released, but Redis did not say so: the lock may
 //	                                   stay taken until its TTL is over

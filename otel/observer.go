@@ -284,15 +284,17 @@ func outcome(err error) string {
 	return failed
 }
 
-// ofRedis tells an error with one of Redis in it, or of the way there: the last
-// failure, beside the end of a context, of a wait that Redis did not answer.
+// ofRedis tells an error with one of Redis in it, of its replicas, or of the way
+// there: the last failure, beside the end of a context, of a wait that Redis did not
+// answer.
 func ofRedis(err error) bool {
 	var reply interface {
 		error
 		RedisError()
 	}
 	var network *net.OpError
-	return errors.As(err, &reply) || errors.As(err, &network) || errors.Is(err, io.EOF)
+	var replicas *holdfast.ReplicasError
+	return errors.As(err, &reply) || errors.As(err, &network) || errors.As(err, &replicas) || errors.Is(err, io.EOF)
 }
 
 func reasonOf(err error) holdfast.LostReason {

@@ -571,6 +571,7 @@ func TestOutcomes(t *testing.T) {
 		{both(both(held, context.DeadlineExceeded), refusal{errors.New("LOADING")}), "failed"},
 		{both(context.Canceled, &net.OpError{Op: "dial", Err: errors.New("refused")}), "failed"},
 		{both(context.Canceled, io.EOF), "failed"},
+		{both(both(held, context.Canceled), &holdfast.ReplicasError{Wanted: 1}), "failed"},
 		{both(held, errors.New("anything else")), "failed"},
 		{fmt.Errorf("name: %w", holdfast.ErrClosed), "closed"},
 	} {
