@@ -1,14 +1,3 @@
-// Package locktest is for the tests of programs that lock: an embedded Redis
-// and a ready client, with nothing installed. Leases run out in real time.
-//
-//	func TestTransfer(t *testing.T) {
-//		client := locktest.NewClient(t)
-//		...
-//	}
-//
-// The server is miniredis. It keeps to what the scripts of Holdfast need, and
-// the whole test suite of Holdfast runs on it, but it is one process and one
-// node: test failover and load on a real Redis.
 package locktest
 
 import (
