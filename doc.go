@@ -5,16 +5,54 @@
 // This package has what the locks of a process share, the [Client], and what
 // each of them returns, the [Lease]. The locks are in packages of their own:
 //
-//	client, err := holdfast.New(rdb) // rdb is a go-redis client
+//	client, err := holdfast.New(rdb) // rdb is a go-redis client; one Client per process
 //	...
+//	defer client.Close(ctx) // gives back what is still held
+//
 //	orders := mutex.New(client, "orders")
 //	err = orders.Do(ctx, func(ctx context.Context) error {
 //		return settle(ctx) // ctx ends if the lock is lost
 //	})
 //
+// # Locks
+//
+//	mutex      one at a time
+//	reentrant  one at a time, from functions that lock and call each other
+//	rwlock     many readers or one writer
+//	semaphore  so many at a time, with weights
+//
+// A lock is a kind and a name. Locks of equal kind and name are the same, in this
+// process and in others that use the same Redis and the same WithPrefix. Making
+// one costs nothing and does no I/O.
+//
+// # Leases
+//
+// Each acquisition has a [Lease] of its own. It is renewed in the background until
+// it is released or lost. Work that depends on it gets [Lease.Context], or runs
+// within Do: that context ends with the lease, and context.Cause says why. Anything
+// may ask [Lease.Err], which compares the clock and does no I/O. A resource that can
+// check it gets [Lease.Token], see package guard.
+//
+// The ctx that is given to Lock bounds the wait, not the lease; [WithMaxWait] bounds
+// the wait and leaves ctx to the work; [WithMaxHold] bounds the lease.
+//
+// # Errors
+//
+// Every error is one of these, by errors.Is:
+//
+//	ErrNotAcquired  somebody else holds it; As *HeldError: who, how long, how many wait
+//	ctx.Err()       the wait ended; As *HeldError beside it, if it is known who held
+//	ErrLost         the lease is over; As *LostError: which, and why
+//	ErrReleased     the lease was released before
+//	ErrClosed       the client was closed
+//	ErrInvalid      the call makes no sense; the text names the value
+//
+// or a [ReplicasError], of a lock that has WithReplicas, or wraps what Redis or
+// go-redis said.
+//
 // # What is promised
 //
-// Two leases that exclude each other never both have Done open, as long as the
+// Two leases that exclude each other never both have an Err of nil, as long as the
 // Redis that they use keeps its data and the clocks of the machines run at about
 // the same rate. Waiters are served in the order in which they reached Redis,
 // over all processes. A release makes the next waiter the holder in the same

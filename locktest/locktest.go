@@ -1,28 +1,15 @@
-// Package locktest is for the tests of programs that lock: an embedded Redis
-// and a ready client, with nothing installed. Leases run out in real time.
-//
-//	func TestTransfer(t *testing.T) {
-//		client := locktest.NewClient(t)
-//		...
-//	}
-//
-// The server is miniredis. It keeps to what the scripts of Holdfast need, and
-// the whole test suite of Holdfast runs on it, but it is one process and one
-// node: test failover and load on a real Redis.
 package locktest
 
 import (
 	"context"
-	"reflect"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
-	"github.com/alicebob/miniredis/v2/server"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/holdfast-go/holdfast"
+	"github.com/holdfast-go/holdfast/internal/embedded"
 	"github.com/holdfast-go/holdfast/internal/kind"
 )
 
@@ -30,40 +17,14 @@ import (
 type Server struct {
 	tb    testing.TB
 	redis *miniredis.Miniredis
-
-	mu   sync.Mutex
-	last time.Time // until when the keys' time has run
 }
 
 // NewServer starts a server for the test tb.
 func NewServer(tb testing.TB) *Server {
 	tb.Helper()
-	s := &Server{tb: tb, redis: miniredis.RunT(tb), last: time.Now()}
-	s.redis.Server().SetPreHook(s.passTime)
+	s := &Server{tb: tb, redis: miniredis.RunT(tb)}
+	embedded.PassTime(s.redis)
 	return s
-}
-
-// passTime runs before each command. miniredis keeps the TTLs of keys still, so
-// they are moved on by exactly the time since the last command: a ticker would
-// move them by its period, and let keys expire before their time. One mutex
-// covers reading the clock and moving on, or two commands would move it twice.
-func (s *Server) passTime(peer *server.Peer, _ string, _ ...string) bool {
-	if inScript(peer) {
-		return false // miniredis is locked for its script, in which time stands still anyway
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := time.Now()
-	s.redis.FastForward(now.Sub(s.last))
-	s.last = now
-	return false // the command runs
-}
-
-// inScript tells a command that a script runs from one that a client sent.
-// miniredis knows, in a field of its own that it does not show.
-func inScript(peer *server.Peer) bool {
-	ctx := reflect.ValueOf(peer.Ctx)
-	return ctx.Kind() == reflect.Pointer && ctx.Elem().FieldByName("nested").Bool()
 }
 
 // Addr is the server's host:port, for a Redis client of the test's own.

@@ -68,3 +68,56 @@ func ExampleMutex_Do() {
 	// a fencing token for the resource: true
 	// <nil>
 }
+
+// A wait that ends with its context says what it waited for.
+func ExampleMutex_Lock_timeout() {
+	ctx := context.Background()
+	client, stop := embedded.Client(ctx, holdfast.WithHolder("the nightly job"))
+	defer stop()
+
+	report := mutex.New(client, "report")
+	lease, err := report.Lock(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	soon, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+	defer cancel()
+	_, err = report.Lock(soon)
+	var held *holdfast.HeldError
+	if errors.Is(err, context.DeadlineExceeded) && errors.As(err, &held) {
+		fmt.Println("gave up waiting for", held.Holder)
+	}
+	fmt.Println(lease.Release(soon)) // works although its context has ended
+	// Output:
+	// gave up waiting for the nightly job
+	// <nil>
+}
+
+// Who holds the lock, and who waits for it.
+func ExampleMutex_Inspect() {
+	ctx := context.Background()
+	client, stop := embedded.Client(ctx, holdfast.WithHolder("the nightly job"))
+	defer stop()
+
+	report := mutex.New(client, "report")
+	lease, err := report.Lock(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	state, err := report.Inspect(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, h := range state.Holders {
+		fmt.Println(h.Holder, "holds", state.Name, "under the token of its lease:", h.Token == lease.Token())
+	}
+	fmt.Println("waiting:", state.WaiterCount)
+	fmt.Println(lease.Release(ctx))
+	// Output:
+	// the nightly job holds report under the token of its lease: true
+	// waiting: 0
+	// <nil>
+}

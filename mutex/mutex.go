@@ -1,23 +1,3 @@
-// Package mutex is an exclusive lock on Redis.
-//
-//	m := mutex.New(client, "orders")
-//	lease, err := m.Lock(ctx)
-//	if err != nil {
-//		return err
-//	}
-//	defer lease.Release(ctx)
-//
-// Waiters are served first come, first served, in the order in which they reach
-// Redis, over all processes. The goroutines of one process that want the same
-// name wait in the process, in their own order, behind one place in Redis;
-// processes take turns. A Mutex is not reentrant: a Lock with a context that
-// carries a live lease of the same Mutex is refused rather than left to wait for
-// itself.
-//
-// In Redis the lock is one string key, set with NX and PX: with
-// holdfast.WithPrefix("") it excludes, and is excluded by, every library that
-// uses "SET name value NX PX ttl" on the same name. First come, first served
-// then holds among Holdfast's clients only.
 package mutex
 
 import (

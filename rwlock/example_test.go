@@ -8,6 +8,31 @@ import (
 	"github.com/holdfast-go/holdfast/rwlock"
 )
 
+func ExampleRWLock_RDo() {
+	ctx := context.Background()
+	client, stop := embedded.Client(ctx)
+	defer stop()
+
+	config := rwlock.New(client, "config")
+	version := 0
+	err := config.Do(ctx, func(context.Context) error { // alone
+		version = 2
+		return nil
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	err = config.RDo(ctx, func(context.Context) error { // beside other readers
+		fmt.Println("version", version)
+		return nil
+	})
+	fmt.Println(err)
+	// Output:
+	// version 2
+	// <nil>
+}
+
 func ExampleRWLock_RLock() {
 	ctx := context.Background()
 	client, stop := embedded.Client(ctx)

@@ -26,6 +26,33 @@ func ExampleSemaphore_Do() {
 	// <nil>
 }
 
+// All of n permits or none; they are given back together.
+func ExampleSemaphore_Acquire() {
+	ctx := context.Background()
+	client, stop := embedded.Client(ctx)
+	defer stop()
+
+	cores := semaphore.New(client, "cores", 8)
+	lease, err := cores.Acquire(ctx, 6) // waits, in line, until six are free at once
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	state, err := cores.Inspect(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println("in use:", state.Used)
+	fmt.Println(lease.Release(ctx))
+	_, err = cores.Acquire(ctx, 9)
+	fmt.Println(errors.Is(err, holdfast.ErrInvalid), err)
+	// Output:
+	// in use: 6
+	// <nil>
+	// true holdfast: invalid: semaphore "cores": n = 9, not between 1 and the limit, 8
+}
+
 // Jobs of different weight share one limit.
 func ExampleSemaphore_TryAcquire() {
 	ctx := context.Background()

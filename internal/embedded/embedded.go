@@ -1,5 +1,6 @@
-// Package embedded gives the runnable examples of the lock packages a client of
-// an embedded Redis: they have no testing.TB for locktest.
+// Package embedded is the embedded Redis of locktest and of whatever has no
+// testing.TB for that: the runnable examples of the lock packages, and the
+// programs in examples.
 package embedded
 
 import (
@@ -11,9 +12,19 @@ import (
 	"github.com/holdfast-go/holdfast"
 )
 
+// Run starts a server in which TTLs run in real time.
+func Run() (*miniredis.Miniredis, error) {
+	server, err := miniredis.Run()
+	if err != nil {
+		return nil, err
+	}
+	PassTime(server)
+	return server, nil
+}
+
 // Client starts a server and returns a client of it; stop ends both.
 func Client(ctx context.Context, opts ...holdfast.Option) (client *holdfast.Client, stop func()) {
-	server, err := miniredis.Run()
+	server, err := Run()
 	if err != nil {
 		panic(err)
 	}

@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/holdfast-go/holdfast/internal/embedded"
 )
 
 // Start returns the Redis of REDIS_URL (redis://host:6379/0), or an embedded one
@@ -16,10 +17,10 @@ func Start() (options *redis.Options, stop func(), err error) {
 		options, err = redis.ParseURL(url)
 		return options, func() {}, err
 	}
-	embedded, err := miniredis.Run()
+	own, err := embedded.Run()
 	if err != nil {
 		return nil, nil, err
 	}
 	fmt.Println("Redis: embedded; set REDIS_URL to use your own.")
-	return &redis.Options{Addr: embedded.Addr()}, embedded.Close, nil
+	return &redis.Options{Addr: own.Addr()}, own.Close, nil
 }
