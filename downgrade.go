@@ -33,7 +33,11 @@ func (k *Core) Downgrade(ctx context.Context, heavy *Lease) (*Lease, error) {
 		ctx, cancel = outlast(ctx, heavy.h)
 		defer cancel()
 	}
-	return k.sendDowngrade(ctx, h, heavy.h.token)
+	light, err := k.sendDowngrade(ctx, h, heavy.h.token)
+	if err != nil {
+		k.refused(h.inquiry, err)
+	}
+	return light, err
 }
 
 // sendDowngrade sends until it is answered or ctx ends, and then gives back

@@ -74,7 +74,8 @@ func (k *Core) Inspect(ctx context.Context) (*State, error) {
 // the lock to the next waiter in the same step. Its holder is told at once: the
 // lease's Err Is [ErrLost], with the reason "taken". Only a holder whose message
 // was lost, or who held the lock for less than a quarter of a second, learns it
-// by its next renewal instead. The work that it does is not stopped by that: a
+// by its next renewal instead, and then with the reason "removed" if nobody else
+// holds the lock. The work that it does is not stopped by that: a
 // resource that matters checks the fencing token.
 //
 // The error Is [ErrReleased] if nothing is held under that ID: it was released or

@@ -13,7 +13,9 @@ import (
 type EventType string
 
 // The types of events. A lease has one "acquired", any number of "renewed", and
-// one "lost" or "released"; a call that came to nothing has one "not acquired".
+// one "lost" or "released"; a call that asked for a lock, or for a downgrade, and
+// came to nothing has one "not acquired". A call that was refused before anything
+// was asked, with [ErrInvalid], [ErrClosed] or a context that had ended, has none.
 const (
 	EventAcquired    EventType = "acquired"
 	EventNotAcquired EventType = "not acquired"
@@ -25,7 +27,7 @@ const (
 // Event is something that became of a lock.
 type Event struct {
 	Type EventType
-	Time time.Time // when this process knew
+	Time time.Time // when it happened, for this process: a lease ends when Release is called
 	Kind string    // of the lock: "mutex", "reentrant", "rwlock", "semaphore", "redlock"
 	Name string    // of the lock
 
@@ -51,7 +53,8 @@ type Event struct {
 // Observer is told what becomes of the locks of a client: for metrics, traces,
 // audits. See WithObserver.
 type Observer interface {
-	// Observe is called for each event. ctx has the values of the context that
+	// Observe is called for each event of a client, one after the other; of
+	// several clients that have the same Observer, at the same time. ctx has the values of the context that
 	// the lock was asked for with, a trace for example, and never ends.
 	Observe(ctx context.Context, e Event)
 }
@@ -110,7 +113,10 @@ func (c *Client) inquiry(ctx context.Context) *inquiry {
 
 // tell sends an event of the lock to all observers. It never blocks.
 func (k *Core) tell(i *inquiry, e Event) {
-	e.Time, e.Kind, e.Name, e.Weight = time.Now(), k.kind.Name, k.name, k.weight
+	e.Kind, e.Name, e.Weight = k.kind.Name, k.name, k.weight
+	if e.Time.IsZero() {
+		e.Time = time.Now()
+	}
 	for _, courier := range k.client.events {
 		courier.Send(observation{i.ctx, e})
 	}
@@ -146,14 +152,14 @@ func (h *hold) tellEnd(err error) {
 	if !h.told {
 		return // nobody has a lease of it, or not yet: see newLease
 	}
-	e := Event{Type: EventReleased, Held: h.ended.Sub(h.acquired)}
+	e := Event{Type: EventReleased, Time: h.ended, Held: h.ended.Sub(h.acquired)}
 	if !errors.Is(err, ErrReleased) {
 		e.Err = err
 	}
 	var lost *LostError
 	if errors.As(err, &lost) {
 		e.Type = EventLost
-		h.client.warn("lease lost", keyKind, h.core.kind.Name, keyName, h.core.name, keyID, h.id,
+		h.client.warn("lease lost", keyKind, h.core.kind.Name, keyName, h.core.name, keyWeight, h.core.weight, keyID, h.id,
 			keyToken, h.token, keyHeld, e.Held, keyReason, string(lost.Reason), keyError, err)
 	}
 	h.tell(e)

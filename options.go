@@ -196,11 +196,12 @@ func WithHolder(s string) Option {
 // a lease that was lost, leaked or released without an answer, and what Redis
 // refuses to the whole client; with DEBUG, if the logger is enabled for it when
 // New is called, every [Event] but the loss. The keys are kind, name, weight, id,
-// token, wait, handed_over, held, reason and error; texts and keys stay as they
-// are within a major version. Records are written by a goroutine of their own: a
-// handler that blocks holds up nothing but later records, of which those beyond
-// 256 (WARN) and 4096 (DEBUG) are dropped and counted; one that panics loses its
-// record. For New only. Defaults to silence.
+// token, wait, handed_over, held, reason, error, and in single records panic,
+// channels and dropped; texts and keys stay as they are within a major version.
+// Records are written by a goroutine of their own: a handler that blocks holds up
+// nothing but later records, of which those beyond 256 (WARN) and 4096 (DEBUG) are
+// dropped and counted; one that panics loses its record. For New only. Defaults to
+// silence.
 func WithLogger(l *slog.Logger) Option {
 	return func(b *builder) {
 		if l == nil {

@@ -72,7 +72,8 @@ func (m *Mutex) Inspect(ctx context.Context) (*holdfast.State, error) {
 // holder, and grants what it held to the next waiters in the same step. The
 // holder is told at once: its lease's Err Is holdfast.ErrLost, with the reason
 // "taken". Only one whose message was lost, or who held for less than a quarter of
-// a second, learns it by its next renewal instead.
+// a second, learns it by its next renewal instead, and then with the reason
+// "removed" if nobody else holds the lock.
 //
 // The error Is holdfast.ErrReleased if nothing is held under that ID. Any other
 // error but holdfast.ErrInvalid and holdfast.ErrClosed means that nobody knows; it

@@ -258,7 +258,7 @@ func logKeys(t *testing.T, e *Env) {
 		{"holdfast: not acquired", slog.LevelDebug, []string{"kind", "name", "weight", "wait", "error"}},
 		{"holdfast: renewed", slog.LevelDebug, []string{"kind", "name", "weight", "id", "token", "held"}},
 		{"holdfast: released", slog.LevelDebug, []string{"kind", "name", "weight", "id", "token", "held"}},
-		{"holdfast: lease lost", slog.LevelWarn, []string{"kind", "name", "id", "token", "held", "reason", "error"}},
+		{"holdfast: lease lost", slog.LevelWarn, []string{"kind", "name", "weight", "id", "token", "held", "reason", "error"}},
 	} {
 		var r map[string]any
 		Eventually(t, c.message, func() (ok bool) { r, ok = log.find(c.message); return ok })

@@ -37,8 +37,9 @@ var kinds = map[string]func(c *holdfast.Client, name string, opts ...holdfast.Op
 // permit is a semaphore of one permit as a lock.
 type permit struct{ *semaphore.Semaphore }
 
-func (p permit) Lock(ctx context.Context) (*holdfast.Lease, error)    { return p.Acquire(ctx, 1) }
+func (p permit) Lock(ctx context.Context) (*holdfast.Lease, error) { return p.Acquire(ctx, 1) }
 func (p permit) TryLock(ctx context.Context) (*holdfast.Lease, error) { return p.TryAcquire(ctx, 1) }
+
 func (p permit) Do(ctx context.Context, fn func(context.Context) error) error {
 	return p.Semaphore.Do(ctx, 1, fn)
 }
