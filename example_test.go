@@ -129,7 +129,7 @@ func ExampleWithMaxWait() {
 	client, stop := embedded.Client(ctx, holdfast.WithHolder("the first"))
 	defer stop()
 
-	job := mutex.New(client, "job", holdfast.WithMaxWait(10*time.Millisecond))
+	job := mutex.New(client, "job", holdfast.WithMaxWait(500*time.Millisecond))
 	lease, err := job.Lock(ctx)
 	if err != nil {
 		fmt.Println(err)

@@ -101,7 +101,9 @@ func (h *hold) extend(call *lua.Call, sent time.Time) error {
 	}
 	switch {
 	case err != nil:
-		h.failure = err
+		if shortIn(h.failure) == nil || !isTimeout(err) { // a WAIT that the deadline cut says less
+			h.failure = err
+		}
 		retry := time.Now().Add(max(h.core.set.ttl/12, time.Millisecond))
 		if retry.After(h.deadline) {
 			retry = h.deadline

@@ -78,7 +78,7 @@ func TestReplicas(t *testing.T) {
 			t.Parallel()
 			p := startPair(t)
 			p.New, p.Name = maker, name
-			one := holdfast.WithReplicas(1, 200*time.Millisecond)
+			one := holdfast.WithReplicas(1, 100*time.Millisecond)
 			c, other := p.Client(t), p.Client(t)
 			l := p.New(c, "kept", one)
 
@@ -106,13 +106,13 @@ func TestReplicas(t *testing.T) {
 					t.Fatalf("TryLock while the replica is stopped: %v", err)
 				}
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()
 			_, err = p.New(c, "other", one).Lock(ctx)
 			if !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &short) {
 				t.Errorf("Lock until its context ended: %v", err)
 			}
-			_, err = p.New(c, "other", one, holdfast.WithMaxWait(300*time.Millisecond)).Lock(t.Context())
+			_, err = p.New(c, "other", one, holdfast.WithMaxWait(2*time.Second)).Lock(t.Context())
 			if errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &short) {
 				t.Errorf("Lock until WithMaxWait: %v", err)
 			}
