@@ -3,6 +3,7 @@ package mutex_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -101,8 +102,8 @@ func TestReplicas(t *testing.T) {
 			p.AwaitWaiters(t, p.New(other, "kept"), 1)
 			p.replica.Pause()
 			contract.Release(t, lease)
-			for range 20 { // each on a connection that may have written nothing yet
-				if _, err = p.New(p.Client(t), "tried", holdfast.WithReplicas(1, 10*time.Millisecond)).TryLock(t.Context()); !errors.As(err, &short) {
+			for i := range 20 { // each on a connection that may have written nothing yet
+				if _, err = p.New(p.Client(t), fmt.Sprint("tried", i), holdfast.WithReplicas(1, 10*time.Millisecond)).TryLock(t.Context()); !errors.As(err, &short) {
 					t.Fatalf("TryLock while the replica is stopped: %v", err)
 				}
 			}
