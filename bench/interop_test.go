@@ -1,6 +1,4 @@
-// Package bench compares Holdfast with other libraries. It is a module of its
-// own, so that they stay out of what users of Holdfast download.
-package bench
+package main_test
 
 import (
 	"context"
