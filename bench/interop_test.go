@@ -60,10 +60,10 @@ func TestInterop(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := o.try(ctx, "shared"); err == nil {
+			if _, err = o.try(ctx, "shared"); err == nil {
 				t.Fatal("the other library locked what Holdfast holds")
 			}
-			if err := lease.Release(ctx); err != nil {
+			if err = lease.Release(ctx); err != nil {
 				t.Fatal(err)
 			}
 			unlock, err := o.try(ctx, "shared")

@@ -122,7 +122,7 @@ func measure(ctx context.Context, c command, r *results.Results) error {
 	jvmDir := filepath.Join(c.dir, "redisson")
 	if c.java {
 		if err := bench.StartJVM(ctx, jvmDir); err != nil {
-			fmt.Fprintln(c.Log, "without Redisson:", err)
+			_, _ = fmt.Fprintln(c.Log, "without Redisson:", err)
 		}
 	}
 	machine := describe(ctx, bench, jvmDir)

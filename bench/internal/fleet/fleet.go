@@ -56,7 +56,7 @@ func (b *Bench) Windows(ctx context.Context, job worker.Job, lead, length time.D
 	if err != nil {
 		return nil, err
 	}
-	if err := b.Server.Empty(ctx); err != nil {
+	if err = b.Server.Empty(ctx); err != nil {
 		return nil, err
 	}
 	job.Addr = b.Server.Addr
@@ -113,7 +113,7 @@ type crew struct {
 	over      func() // in the place of their end: the JVM is used again
 }
 
-func (c crew) close() {
+func (c *crew) close() {
 	if c.over != nil {
 		c.over()
 		return
@@ -124,6 +124,16 @@ func (c crew) close() {
 	for _, p := range c.processes {
 		p.close()
 	}
+}
+
+// start adds a process and gives it its job.
+func (c *crew) start(ctx context.Context, self string, job worker.Job) error {
+	p, err := startProcess(ctx, []string{WorkerVariable + "=1"}, self)
+	if err != nil {
+		return err
+	}
+	c.processes = append(c.processes, p)
+	return p.send(job)
 }
 
 // crew starts the processes of a job and waits until all are ready.
@@ -139,13 +149,8 @@ func (b *Bench) crew(ctx context.Context, l library.Library, job worker.Job) (c 
 		return c, err
 	}
 	for i := range job.Processes {
-		p, err := startProcess(ctx, []string{WorkerVariable + "=1"}, self)
-		if err != nil {
-			return c, err
-		}
-		c.processes = append(c.processes, p)
 		job.Process = i
-		if err := p.send(job); err != nil {
+		if err = c.start(ctx, self, job); err != nil {
 			return c, err
 		}
 	}

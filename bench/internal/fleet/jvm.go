@@ -34,7 +34,8 @@ func (b *Bench) StartJVM(ctx context.Context, dir string) error {
 	}
 	build := exec.CommandContext(ctx, maven, "-q", "-B", "prepare-package")
 	build.Dir = dir
-	if said, err := build.CombinedOutput(); err != nil {
+	said, err := build.CombinedOutput()
+	if err != nil {
 		return fmt.Errorf("%w: mvn package: %w: %.400s", ErrNoJVM, err, strings.TrimSpace(string(said)))
 	}
 	classes := filepath.Join(dir, "target", "classes") + ":" + filepath.Join(dir, "target", "dependency", "*")

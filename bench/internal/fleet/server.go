@@ -32,7 +32,7 @@ func StartServer(ctx context.Context) (s *Server, err error) {
 			s, err = nil, fmt.Errorf("%v", r)
 		}
 	}()
-	server := testredis.Start(h, "--maxclients", "5000")
+	server := testredis.Start(h, "--maxclients", "5000") //nolint:contextcheck // h has it
 	return &Server{Addr: server.Addr(), rdb: server.Client(h), home: h}, nil
 }
 

@@ -73,7 +73,8 @@ func (l bsmRenewedLock) Acquire(ctx context.Context) (Held, error) {
 		return nil, err
 	}
 	h := &bsmRenewedHeld{Held: held, stop: make(chan struct{})}
-	go h.renew(held.(*redislock.Lock)) //nolint:forcetypeassert,errcheck // bsmLock returns nothing else
+	// As long as it is held, whatever becomes of the wait.
+	go h.renew(context.WithoutCancel(ctx), held.(*redislock.Lock)) //nolint:forcetypeassert,errcheck // bsmLock returns nothing else
 	return h, nil
 }
 
@@ -83,7 +84,7 @@ type bsmRenewedHeld struct {
 	lost atomic.Pointer[error]
 }
 
-func (h *bsmRenewedHeld) renew(lock *redislock.Lock) {
+func (h *bsmRenewedHeld) renew(ctx context.Context, lock *redislock.Lock) {
 	ticker := time.NewTicker(Renewal)
 	defer ticker.Stop()
 	for {
@@ -91,7 +92,7 @@ func (h *bsmRenewedHeld) renew(lock *redislock.Lock) {
 		case <-h.stop:
 			return
 		case <-ticker.C:
-			if err := lock.Refresh(context.Background(), TTL, nil); err != nil {
+			if err := lock.Refresh(ctx, TTL, nil); err != nil {
 				h.lost.Store(&err)
 				return
 			}

@@ -64,6 +64,9 @@ type Library struct {
 	// Sends are the commands that its clients send beside scripts. What else the
 	// server counts was called by a script.
 	Sends []string
+	// Sleeps: a waiter of it can be left asleep although the lock is free, so nothing
+	// may rely on its coming to an end.
+	Sleeps bool
 	// SendsEach is what is sent once a cycle, by a name that scripts call as well.
 	SendsEach int64
 }

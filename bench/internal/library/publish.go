@@ -41,16 +41,16 @@ func openPublish(ctx context.Context, c Config) (Locker, error) {
 	if _, err := r.sub.Receive(ctx); err != nil { // confirmed: nothing is missed from here on
 		return nil, errors.Join(err, r.sub.Close(), r.rdb.Close())
 	}
-	go r.receive()
+	go r.receive(context.WithoutCancel(ctx)) // until it is closed
 	return r, nil
 }
 
 func ringChannel(process int) string { return "ring:" + strconv.Itoa(process) }
 
-func (r *publishRing) receive() {
+func (r *publishRing) receive(ctx context.Context) {
 	defer close(r.ended)
 	for {
-		if _, err := r.sub.ReceiveMessage(context.Background()); err != nil {
+		if _, err := r.sub.ReceiveMessage(ctx); err != nil {
 			return // closed
 		}
 		r.received <- struct{}{} // there is one token, so there is room

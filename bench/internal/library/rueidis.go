@@ -11,9 +11,11 @@ import (
 func rueidisLibrary() Library {
 	return Library{
 		Name: "rueidislock", Title: "rueidislock",
-		How: "KeyMajority 1 and NoLoopTracking, as its README recommends for one server; TryNextAfter 1 s, since at " +
-			"its 20 ms a busy server leaves waiters asleep; renewed every third of the TTL",
-		Open: openRueidis,
+		How: "KeyMajority 1 and NoLoopTracking, as its README recommends for one server; TryNextAfter 1 s, since with " +
+			"its 20 ms a busy machine was seen to leave an acquisition asleep for good; even so a waiter can " +
+			"sleep on, so cycles are counted within the time of the run; renewed every third of the TTL",
+		Sleeps: true,
+		Open:   openRueidis,
 	}
 }
 

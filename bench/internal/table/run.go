@@ -142,5 +142,5 @@ func (r *runner) note(name string, err error) {
 }
 
 func (r *runner) logf(format string, args ...any) {
-	fmt.Fprintf(r.options.Log, "table %d, "+format, append([]any{r.table.Number}, args...)...)
+	_, _ = fmt.Fprintf(r.options.Log, "table %d, "+format, append([]any{r.table.Number}, args...)...)
 }

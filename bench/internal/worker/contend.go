@@ -67,10 +67,11 @@ func (w *worker) contender(number int, begin, end time.Time) *contender {
 		random: rand.New(rand.NewPCG(1, uint64(number))), //nolint:gosec // the same work each time
 	}
 	name := key(number % max(w.Keys, 1))
-	switch others, _ := w.locker.(library.Others); {
-	case w.Work == WorkRW:
+	others, _ := w.locker.(library.Others)
+	switch w.Work {
+	case WorkRW:
 		c.read, c.write = others.Reader(name), others.Writer(name)
-	case w.Work == WorkSemaphore:
+	case WorkSemaphore:
 		c.read = others.Permit(name, int64(w.Limit))
 	default:
 		c.read = w.locker.Lock(name)
