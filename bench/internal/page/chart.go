@@ -16,7 +16,7 @@ const (
 	panelWidth, panelHeight = 300, 220
 	left, right, top        = 58, 14, 44
 	foot                    = 96 // axis, its name and the legend
-	chartWidth              = 3 * (left + panelWidth/1 + right)
+	chartWidth              = 3 * (left + panelWidth + right)
 	chartHeight             = top + panelHeight + foot
 )
 

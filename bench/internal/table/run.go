@@ -30,6 +30,9 @@ func (s Spec) Run(ctx context.Context, bench *fleet.Bench, o Options) (*results.
 			continue
 		}
 		r := runner{bench: bench, options: o, table: t, kase: c}
+		if c.Few > 0 {
+			r.options.Rounds = min(o.Rounds, c.Few)
+		}
 		if c.Windows {
 			r.windows(ctx)
 		} else {

@@ -30,6 +30,7 @@ type Case struct {
 	// Windows: the rounds are windows of one run, since what is measured needs long
 	// to set up and changes little.
 	Windows bool
+	Few     int  // rounds at most; 0: as many as are asked for
 	Long    bool // left out of a quick run
 	Measure func(*fleet.Outcome) map[string]float64
 }
@@ -69,7 +70,7 @@ func turns(contenders int, hold time.Duration) Length {
 		}
 		const n, handOver = 2.5, 200 * time.Microsecond
 		need := time.Duration(n * float64(contenders) * float64(hold+handOver))
-		return max(window, min(need, 6*window))
+		return max(window, min(need, 4*window))
 	}
 }
 
