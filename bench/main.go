@@ -116,8 +116,11 @@ func measure(ctx context.Context, c command, r *results.Results) error {
 		return err
 	}
 	defer bench.Close()
-	if bench.Profile, err = filepath.Abs(c.profile); c.profile == "" || err != nil {
-		bench.Profile = ""
+	bench.Profile = c.profile
+	if c.profile != "" {
+		if err := os.MkdirAll(c.profile, 0o755); err != nil { //nolint:gosec // as the results
+			return err
+		}
 	}
 	jvmDir := filepath.Join(c.dir, "redisson")
 	if c.java {
