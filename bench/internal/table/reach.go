@@ -2,7 +2,8 @@ package table
 
 import (
 	"fmt"
-	"math"
+	"slices"
+	"strings"
 
 	"github.com/holdfast-go/holdfast/bench/internal/results"
 	"github.com/holdfast-go/holdfast/bench/internal/stat"
@@ -17,6 +18,20 @@ type Reach struct {
 	// Word is what was measured, if it is more than one number.
 	Word string
 	Met  func(median float64) bool
+	// Then is the second goal, of those that have one; nil: there is none.
+	Then func(median float64) bool
+}
+
+// Verdict says which goals a median meets.
+func (r Reach) Verdict(median float64) string {
+	switch {
+	case !r.Met(median):
+		return "no"
+	case r.Then != nil && !r.Then(median):
+		return "the first"
+	default:
+		return "yes"
+	}
 }
 
 func atMost(limit float64) func(float64) bool  { return func(v float64) bool { return v <= limit } }
@@ -50,7 +65,7 @@ func crowded(r *results.Results) []Reach {
 		all = append(all, Reach{
 			What: "32 goroutines, 8 clients, one key: hand-overs/s against " + other.title,
 			Goal: "≥ 2.5 ×; with local hand-over ≥ 8 ×",
-			Got:  stat.Ratios(ours, t.Get(kase, other.library, rate)), Met: atLeast(2.5),
+			Got:  stat.Ratios(ours, t.Get(kase, other.library, rate)), Met: atLeast(2.5), Then: atLeast(8),
 		})
 	}
 	all = append(all, Reach{
@@ -73,19 +88,20 @@ func crowded(r *results.Results) []Reach {
 
 func quiet(r *results.Results) []Reach {
 	t := r.Table(6)
-	few, many := t.Median(LeaseCase(1_000), Ours, routines), t.Median(LeaseCase(10_000), Ours, routines)
-	most := t.Median(LeaseCase(100_000), Ours, routines)
-	word := fmt.Sprintf("%.0f, %.0f", few, many)
-	if !math.IsNaN(most) {
-		word += fmt.Sprintf(", %.0f", most)
-	}
 	kase := LeaseCase(10_000)
+	var words []string
+	var counts []float64
+	for _, n := range Leases {
+		v := t.Median(LeaseCase(n), Ours, routines)
+		words, counts = append(words, fmt.Sprintf("%.0f", v)), append(counts, v)
+	}
+	grown := []float64{slices.Max(counts) - slices.Min(counts)} // NaN, not measured, if one of them is
 	return []Reach{{
 		What: "1,000 goroutines waiting on one held lock, commands/s", Goal: "≤ 20",
 		Got: r.Table(5).Get("1,000 waiters", Ours, sentRate), Met: atMost(20),
 	}, {
-		What: "goroutines with 1,000, 10,000 and 100,000 leases", Goal: "constant", Word: word,
-		Got: []float64{many - few}, Met: func(v float64) bool { return math.Abs(v) <= 2 },
+		What: "goroutines with 1,000, 10,000 and 100,000 leases", Goal: "constant", Word: strings.Join(words, ", "),
+		Got: grown, Met: atMost(2), // senders come and go
 	}, {
 		What: "10,000 leases with TTL 30 s: renewals lost", Goal: "0",
 		Got: t.Get(kase, Ours, lost), Met: atMost(0),
@@ -108,7 +124,7 @@ func single(r *results.Results) []Reach {
 	}
 	return []Reach{{
 		What: "64 goroutines of one process on one key: hand-overs/s against the best other library",
-		Goal: "≥ 5 ×, then 20 ×", Got: stat.Ratios(ours, best), Met: atLeast(5),
+		Goal: "≥ 5 ×, then 20 ×", Got: stat.Ratios(ours, best), Met: atLeast(5), Then: atLeast(20),
 	}}
 }
 

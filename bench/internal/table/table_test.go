@@ -105,6 +105,29 @@ func TestSpecs(t *testing.T) {
 	}
 }
 
+// Of two goals it says which; and where a part was not measured, nothing is met.
+func TestVerdict(t *testing.T) {
+	both := table.Reach{
+		Met:  func(v float64) bool { return v >= 2 },
+		Then: func(v float64) bool { return v >= 8 },
+	}
+	for v, want := range map[float64]string{1: "no", 3: "the first", 9: "yes"} {
+		if got := both.Verdict(v); got != want {
+			t.Errorf("Verdict(%v) = %q, want %q", v, got, want)
+		}
+	}
+	r, tab := &results.Results{}, &results.Table{Number: 6}
+	for _, n := range table.Leases[:2] { // as a quick run leaves the most out
+		tab.Add(0, table.LeaseCase(n), table.Ours, map[string]float64{"goroutines": 5})
+	}
+	r.Replace(tab)
+	for _, reach := range table.Reaches(r) {
+		if reach.Goal == "constant" && !math.IsNaN(reach.Got[0]) {
+			t.Errorf("constant without its last case: %v", reach.Got)
+		}
+	}
+}
+
 // Every number to reach is read from where its table puts it.
 func TestReaches(t *testing.T) {
 	r := &results.Results{}
