@@ -42,6 +42,11 @@ lint: ## formatting, vet, golangci-lint, tidiness
 	go vet ./...
 	go mod tidy -diff
 	cd otel && $(GOLANGCI) run ./... && $(GOLANGCI) fmt --diff ./... && go vet ./... && go mod tidy -diff
+	cd bench && $(GOLANGCI) run ./... && $(GOLANGCI) fmt --diff ./... && go vet ./... && go mod tidy -diff
+
+.PHONY: bench
+bench: redis ## this project and others side by side, some twenty minutes: bench/RESULTS.md
+	cd bench && go run .
 
 .PHONY: vuln
 vuln: ## known vulnerabilities; needs the network

@@ -1,6 +1,4 @@
-// Package bench compares Holdfast with other libraries. It is a module of its
-// own, so that they stay out of what users of Holdfast download.
-package bench
+package main_test
 
 import (
 	"context"
@@ -64,10 +62,10 @@ func TestInterop(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := o.try(ctx, "shared"); err == nil {
+			if _, err = o.try(ctx, "shared"); err == nil {
 				t.Fatal("the other library locked what Holdfast holds")
 			}
-			if err := lease.Release(ctx); err != nil {
+			if err = lease.Release(ctx); err != nil {
 				t.Fatal(err)
 			}
 			unlock, err := o.try(ctx, "shared")
