@@ -8,11 +8,32 @@
 -- Reply  0 nothing was held under id, nobody holds the lock
 --        1 released      2 nothing was held under id, somebody else holds it
 --        + 4 more places to look at: call pump   + 8 PUBLISH was refused
-if ARGV[3] == '0' and ARGV[4] == '0' and redis.call('EXISTS', KEYS[2]) == 0 then
+if ARGV[3] == '0' and ARGV[4] == '0' then
+  -- It is held under id: nobody waits, or the next in line is alive. Written out
+  -- rather than shared: these are the paths that most calls take.
   local value = redis.call('GET', KEYS[1])
   if value and string.sub(value, 1, #ARGV[1] + 1) == ARGV[1] .. ' ' then
-    redis.call('DEL', KEYS[1]) -- nobody waits
-    return 1
+    if redis.call('EXISTS', KEYS[2]) == 0 then
+      redis.call('DEL', KEYS[1])
+      return 1
+    end
+    local head = redis.call('ZRANGE', KEYS[2], '1', '+inf', 'BYSCORE', 'LIMIT', '0', '1')[1]
+    local known = string.match(value, '^%S+ (%d+) ')
+    if head and known and head ~= ARGV[1] .. ' ' .. ARGV[2] then
+      local id, lease, inbox = string.match(head, '^(%S+) (%d+) (%S+)')
+      local live = redis.call('ZSCORE', KEYS[2], 'live ' .. id)
+      local t = redis.call('TIME')
+      local now = t[1] * 1000000 + t[2]
+      if live and -tonumber(live) > math.floor(now / 1000) then
+        local digits = string.format('%.0f', math.max(now, tonumber(known) + 1))
+        -- First write, for the same reason as in grant.
+        redis.call('ZREM', KEYS[2], head, 'live ' .. id)
+        redis.call('SET', KEYS[3], digits, 'PX', '600000')
+        redis.call('SET', KEYS[1], id .. ' ' .. digits .. string.sub(head, #id + 1), 'PX', lease)
+        local sent = redis.pcall('PUBLISH', inbox, id .. ' ' .. digits .. ' 0')
+        return type(sent) == 'table' and sent.err and 9 or 1
+      end
+    end
   end
 end
 
