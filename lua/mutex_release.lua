@@ -27,7 +27,7 @@ if ARGV[3] == '0' and ARGV[4] == '0' then
       if live and -tonumber(live) > math.floor(now / 1000) then
         local digits = string.format('%.0f', math.max(now, tonumber(known) + 1))
         -- First write, for the same reason as in grant.
-        redis.call('ZREM', KEYS[2], head, 'live ' .. id)
+        redis.call('ZREM', KEYS[2], head, 'live ' .. id, ARGV[1] .. ' ' .. ARGV[2], 'live ' .. ARGV[1])
         redis.call('SET', KEYS[3], digits, 'PX', '600000')
         redis.call('SET', KEYS[1], id .. ' ' .. digits .. string.sub(head, #id + 1), 'PX', lease)
         local sent = redis.pcall('PUBLISH', inbox, id .. ' ' .. digits .. ' 0')
