@@ -16,7 +16,10 @@ import (
 	"github.com/holdfast-go/holdfast/semaphore"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// go-redis goes on for a second after Close where a server refused it.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
+}
 
 // kinds are all locks in their exclusive form.
 var kinds = map[string]func(c *holdfast.Client, name string, opts ...holdfast.Option) holdfast.Locker{
@@ -44,7 +47,7 @@ func (p permit) Do(ctx context.Context, fn func(context.Context) error) error {
 }
 
 // newClient is a client, as of a process of its own, closed with the test.
-func newClient(t *testing.T, rdb redis.UniversalClient, opts ...holdfast.Option) *holdfast.Client {
+func newClient(t testing.TB, rdb redis.UniversalClient, opts ...holdfast.Option) *holdfast.Client {
 	t.Helper()
 	c, err := holdfast.New(rdb, opts...)
 	if err != nil {
