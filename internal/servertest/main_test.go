@@ -64,8 +64,5 @@ func newClient(t testing.TB, rdb redis.UniversalClient, opts ...holdfast.Option)
 // isWord tells whether the error has a reply of Redis that begins with that word.
 func isWord(err error, word string) bool {
 	var reply redis.Error
-	for errors.As(err, &reply) {
-		return redis.HasErrorPrefix(reply, word)
-	}
-	return false
+	return errors.As(err, &reply) && redis.HasErrorPrefix(reply, word)
 }
