@@ -28,6 +28,7 @@ var passing = []string{
 	"OOM", "MISCONF", "NOREPLICAS", "READONLY", "MASTERDOWN", "LOADING", "BUSY", "NOSCRIPT",
 	"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "NOAUTH", "UNBLOCKED", "UNKILLABLE", "NOGOODSLAVE",
 	"ERR max number of clients",
+	"ERR Protocol error: unauthenticated", // NOAUTH of a command of more than ten words
 }
 
 // FailureOf sorts the error of a call. Its argument is not nil.

@@ -40,6 +40,7 @@ func TestFailureOf(t *testing.T) {
 		{lua.Passing, replyError("CLUSTERDOWN The cluster is down")},
 		{lua.Passing, replyError("CLUSTERDOWN Hash slot not served")},
 		{lua.Passing, replyError("NOAUTH Authentication required.")},
+		{lua.Passing, replyError("ERR Protocol error: unauthenticated multibulk length")},
 		{lua.Passing, replyError("UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)")},
 		{lua.Passing, replyError("UNKILLABLE Sorry the script already executed write commands against the dataset.")},
 		{lua.Passing, replyError("NOGOODSLAVE No suitable replica to promote")},

@@ -139,7 +139,7 @@ func clientOf(t *testing.T, rdb redis.UniversalClient, opts ...holdfast.Option) 
 }
 
 // Lock takes the lock or ends the test.
-func Lock(t *testing.T, l holdfast.Locker) *holdfast.Lease {
+func Lock(t testing.TB, l holdfast.Locker) *holdfast.Lease {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -151,7 +151,7 @@ func Lock(t *testing.T, l holdfast.Locker) *holdfast.Lease {
 }
 
 // Release releases the lease or fails the test.
-func Release(t *testing.T, l *holdfast.Lease) {
+func Release(t testing.TB, l *holdfast.Lease) {
 	t.Helper()
 	if err := l.Release(t.Context()); err != nil {
 		t.Errorf("Release: %v", err)

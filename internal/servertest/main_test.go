@@ -16,7 +16,10 @@ import (
 	"github.com/holdfast-go/holdfast/semaphore"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// go-redis goes on for a second after Close where a server refused it.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
+}
 
 // kinds are all locks in their exclusive form.
 var kinds = map[string]func(c *holdfast.Client, name string, opts ...holdfast.Option) holdfast.Locker{
@@ -37,7 +40,7 @@ var kinds = map[string]func(c *holdfast.Client, name string, opts ...holdfast.Op
 // permit is a semaphore of one permit as a lock.
 type permit struct{ *semaphore.Semaphore }
 
-func (p permit) Lock(ctx context.Context) (*holdfast.Lease, error) { return p.Acquire(ctx, 1) }
+func (p permit) Lock(ctx context.Context) (*holdfast.Lease, error)    { return p.Acquire(ctx, 1) }
 func (p permit) TryLock(ctx context.Context) (*holdfast.Lease, error) { return p.TryAcquire(ctx, 1) }
 
 func (p permit) Do(ctx context.Context, fn func(context.Context) error) error {
@@ -45,7 +48,7 @@ func (p permit) Do(ctx context.Context, fn func(context.Context) error) error {
 }
 
 // newClient is a client, as of a process of its own, closed with the test.
-func newClient(t *testing.T, rdb redis.UniversalClient, opts ...holdfast.Option) *holdfast.Client {
+func newClient(t testing.TB, rdb redis.UniversalClient, opts ...holdfast.Option) *holdfast.Client {
 	t.Helper()
 	c, err := holdfast.New(rdb, opts...)
 	if err != nil {
@@ -62,8 +65,5 @@ func newClient(t *testing.T, rdb redis.UniversalClient, opts ...holdfast.Option)
 // isWord tells whether the error has a reply of Redis that begins with that word.
 func isWord(err error, word string) bool {
 	var reply redis.Error
-	for errors.As(err, &reply) {
-		return redis.HasErrorPrefix(reply, word)
-	}
-	return false
+	return errors.As(err, &reply) && redis.HasErrorPrefix(reply, word)
 }

@@ -31,18 +31,26 @@ func StartSentinels(tb testing.TB, args ...string) *Sentinels {
 	s := &Sentinels{tb: tb}
 	args = append([]string{"--repl-diskless-sync-delay", "0"}, args...)
 	s.Master = Start(tb, args...)
-	s.Replica = Start(tb, append([]string{"--replicaof", "127.0.0.1 " + strconv.Itoa(s.Master.port.number)}, args...)...)
+	s.Replica = StartReplica(tb, s.Master, args...)
+	for range 3 {
+		s.Watchers = append(s.Watchers, start(tb, s.watcherArgs, nil))
+	}
 	ctx, cancel := context.WithTimeout(tb.Context(), formTimeout)
 	defer cancel()
-	err := eachUntil(ctx, []*Server{s.Replica}, follows)
-	if err == nil {
-		for range 3 {
-			s.Watchers = append(s.Watchers, start(tb, s.watcherArgs, nil))
-		}
-		err = eachUntil(ctx, s.Watchers, watches)
-	}
-	if err != nil {
+	if err := eachUntil(ctx, s.Watchers, watches); err != nil {
 		tb.Fatalf("testredis: start sentinels: %v", err)
+	}
+	return s
+}
+
+// StartReplica runs a replica of a server and returns when it is in step.
+func StartReplica(tb testing.TB, of *Server, args ...string) *Server {
+	tb.Helper()
+	s := Start(tb, append([]string{"--replicaof", "127.0.0.1 " + strconv.Itoa(of.port.number)}, args...)...)
+	ctx, cancel := context.WithTimeout(tb.Context(), formTimeout)
+	defer cancel()
+	if err := eachUntil(ctx, []*Server{s}, follows); err != nil {
+		tb.Fatalf("testredis: start a replica: %v", err)
 	}
 	return s
 }
