@@ -69,7 +69,7 @@ func (h *hold) extend(call *lua.Call, sent time.Time) error {
 		// The answer came too late: who looked at the lease meanwhile was told
 		// that it is over, and that stays so.
 		if err != nil {
-			h.failure = err
+			h.fail(err)
 		}
 		why := h.timeoutReason()
 		h.endAndRelease(why)
@@ -81,7 +81,7 @@ func (h *hold) extend(call *lua.Call, sent time.Time) error {
 	}
 	switch {
 	case err != nil:
-		h.failure = err
+		h.fail(err)
 		retry := time.Now().Add(max(h.core.set.ttl/12, time.Millisecond))
 		if retry.After(h.deadline) {
 			retry = h.deadline
