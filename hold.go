@@ -256,6 +256,14 @@ func (h *hold) holding() bool {
 	return h.state == held
 }
 
+// fail takes in a failure of a background call. What Redis said is kept, rather than
+// that a later try had no time left. With h.mu.
+func (h *hold) fail(err error) {
+	if h.failure == nil || !isTimeout(err) {
+		h.failure = err
+	}
+}
+
 // failed is the last failure of Redis, if nothing was answered after it.
 func (h *hold) failed() error {
 	h.mu.Lock()

@@ -89,7 +89,7 @@ func (h *hold) extend(call *lua.Call, sent time.Time) error {
 		// The answer came too late: who looked at the lease meanwhile was told
 		// that it is over, and that stays so.
 		if err != nil {
-			h.keepFailure(err)
+			h.fail(err)
 		}
 		why := h.timeoutReason()
 		h.endAndRelease(why)
@@ -101,7 +101,7 @@ func (h *hold) extend(call *lua.Call, sent time.Time) error {
 	}
 	switch {
 	case err != nil:
-		h.keepFailure(err)
+		h.fail(err)
 		retry := time.Now().Add(max(h.core.set.ttl/12, time.Millisecond))
 		if retry.After(h.deadline) {
 			retry = h.deadline
@@ -124,14 +124,6 @@ func (h *hold) extend(call *lua.Call, sent time.Time) error {
 	}
 	h.mu.Unlock()
 	return err
-}
-
-// keepFailure keeps what a renewal failed with. A WAIT that the deadline cut says
-// less than that replicas are missing. With h.mu.
-func (h *hold) keepFailure(err error) {
-	if shortIn(h.failure) == nil || !isTimeout(err) {
-		h.failure = err
-	}
 }
 
 // renewNow is Lease.Renew.

@@ -157,7 +157,7 @@ func (h *hold) polled(call *lua.Call, sent time.Time, interval time.Duration) {
 		return
 	}
 	if err != nil {
-		h.failure = err
+		h.fail(err)
 		if lua.FailureOf(err) == lua.Lasting {
 			h.stopped = err
 			h.rouse()

@@ -39,10 +39,8 @@ func TestPipelineIsForOneNode(t *testing.T) {
 	})
 }
 
-// hung makes nodes of that first letter hang.
-func hung(letter string) func(names []string) bool {
-	return func(names []string) bool { return strings.HasPrefix(names[0], letter) }
-}
+// hung are the nodes whose names begin with an h.
+func hung(names []string) bool { return strings.HasPrefix(names[0], "h") }
 
 // busy is how many pipelines are under way.
 func (w *wire) busy() int {
@@ -56,7 +54,7 @@ func (w *wire) busy() int {
 func TestHungNodeKeepsNobodyBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pipe := newWire()
-		pipe.hang = hung("h")
+		pipe.hang = hung
 		w := begin(t, pipe.send)
 		for i := range 40 {
 			w.Send(watchdog.Send{Call: call("h/x"), Limit: time.Second << min(i, 20), Done: ignore})
@@ -119,7 +117,7 @@ func (c *cluster) lease(name string) {
 func drive(t *testing.T, answering, hanging int) (worst time.Duration, pipe *wire) {
 	t.Helper()
 	pipe = newWire()
-	pipe.hang = hung("h")
+	pipe.hang = hung
 	c := &cluster{late: map[string]time.Duration{}, last: map[string]time.Time{}}
 	c.w = begin(t, pipe.send)
 	for i := range answering {
@@ -177,7 +175,7 @@ func wait(w *watchdog.Watchdog, name string, limit time.Duration) time.Duration 
 func TestManyPipelinesOfHungNodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pipe := newWire()
-		pipe.hang = hung("h")
+		pipe.hang = hung
 		w := begin(t, pipe.send)
 		for i := range 2 * senders {
 			name := fmt.Sprintf("h%d/x", i%(senders/2))
@@ -198,7 +196,7 @@ func TestManyPipelinesOfHungNodes(t *testing.T) {
 func TestSilentNodesLeaveGoroutines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pipe := newWire()
-		pipe.hang = hung("h")
+		pipe.hang = hung
 		w := begin(t, pipe.send)
 		over := time.Now().Add(time.Minute)
 		for i := range senders + 8 {
@@ -227,7 +225,7 @@ func TestSilentNodesLeaveGoroutines(t *testing.T) {
 func TestSilentNodeIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pipe := newWire()
-		pipe.hang = hung("h")
+		pipe.hang = hung
 		w := begin(t, pipe.send)
 		send := func(name string, limit time.Duration) {
 			w.Send(watchdog.Send{Call: call(name), Limit: limit, Done: ignore})

@@ -139,22 +139,22 @@ func clientOf(t *testing.T, rdb redis.UniversalClient, opts ...holdfast.Option) 
 }
 
 // Lock takes the lock or ends the test.
-func Lock(t testing.TB, l holdfast.Locker) *holdfast.Lease {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+func Lock(tb testing.TB, l holdfast.Locker) *holdfast.Lease {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), 30*time.Second)
 	defer cancel()
 	lease, err := l.Lock(ctx)
 	if err != nil {
-		t.Fatalf("Lock: %v", err)
+		tb.Fatalf("Lock: %v", err)
 	}
 	return lease
 }
 
 // Release releases the lease or fails the test.
-func Release(t testing.TB, l *holdfast.Lease) {
-	t.Helper()
-	if err := l.Release(t.Context()); err != nil {
-		t.Errorf("Release: %v", err)
+func Release(tb testing.TB, l *holdfast.Lease) {
+	tb.Helper()
+	if err := l.Release(tb.Context()); err != nil {
+		tb.Errorf("Release: %v", err)
 	}
 }
 

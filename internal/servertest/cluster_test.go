@@ -1,4 +1,4 @@
-package servertest
+package servertest_test
 
 import (
 	"context"
@@ -50,11 +50,7 @@ func TestWakeUpsReachEveryNode(t *testing.T) {
 				inbox = subscribed(t, cluster)
 				return inbox != nil
 			})
-			contract.Eventually(t, "the waiter to queue", func() bool {
-				var held *holdfast.HeldError
-				_, err := mutex.New(holder, name).TryLock(t.Context())
-				return errors.As(err, &held) && held.Waiters == 1
-			})
+			queuedBehind(t, mutex.New(holder, name), 1)
 			released := time.Now()
 			contract.Release(t, lease)
 			r := contract.Get(t, waiting)
@@ -109,7 +105,7 @@ func clusterFailover(t *testing.T, cluster *testredis.Cluster, stop func(*testre
 	holder := b.make(long)
 	lease := contract.Lock(t, holder)
 	waiting := contract.Go(t.Context(), b.make(long))
-	b.queued(holder, 1)
+	queuedBehind(t, holder, 1)
 	// Another lock of the same master, held for less than the promotion takes.
 	brief := newSlotBed(t, cluster, "semaphore", heed)
 	brief.name = "{" + b.key + "}" + brief.name

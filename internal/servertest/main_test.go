@@ -1,4 +1,4 @@
-package servertest
+package servertest_test
 
 import (
 	"context"
@@ -48,14 +48,14 @@ func (p permit) Do(ctx context.Context, fn func(context.Context) error) error {
 }
 
 // newClient is a client, as of a process of its own, closed with the test.
-func newClient(t testing.TB, rdb redis.UniversalClient, opts ...holdfast.Option) *holdfast.Client {
-	t.Helper()
+func newClient(tb testing.TB, rdb redis.UniversalClient, opts ...holdfast.Option) *holdfast.Client {
+	tb.Helper()
 	c, err := holdfast.New(rdb, opts...)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 20*time.Second)
+	tb.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), 20*time.Second)
 		defer cancel()
 		_ = c.Close(ctx) // it may not reach its server any more
 	})

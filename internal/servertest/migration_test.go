@@ -1,4 +1,4 @@
-package servertest
+package servertest_test
 
 import (
 	"cmp"
@@ -39,16 +39,6 @@ func newSlotBed(t *testing.T, cluster *testredis.Cluster, kind string, opts ...f
 	b.from, b.slot = cluster.Serving(t, b.key)
 	b.to = cluster.Masters[(slices.Index(cluster.Masters, b.from)+1)%len(cluster.Masters)]
 	return b
-}
-
-// queued waits until so many wait.
-func (b *slotBed) queued(probe holdfast.Locker, n int) {
-	b.t.Helper()
-	contract.Eventually(b.t, "the waiters to queue", func() bool {
-		var held *holdfast.HeldError
-		_, err := probe.TryLock(b.t.Context())
-		return errors.As(err, &held) && held.Waiters == n
-	})
 }
 
 // renewed waits until a renewal sent from now on is confirmed, without which the
@@ -131,9 +121,9 @@ func slotMigrates(t *testing.T, b *slotBed, kind string, ownFirst bool) {
 	holder := b.make(ttl)
 	lease := contract.Lock(t, holder)
 	first := contract.Go(t.Context(), b.make(ttl))
-	b.queued(holder, 1)
+	queuedBehind(t, holder, 1)
 	second := contract.Go(t.Context(), b.make(ttl))
-	b.queued(holder, 2)
+	queuedBehind(t, holder, 2)
 
 	b.cluster.Open(t, b.slot, b.from, b.to)
 	b.renewed(lease) // at the old node: it still has all that a renewal needs
@@ -186,7 +176,7 @@ func halfMigrated(t *testing.T, b *slotBed) {
 	holder, other := b.make(ttl), b.make(ttl)
 	lease := contract.Lock(t, holder)
 	waiting := contract.Go(t.Context(), b.make(ttl))
-	b.queued(holder, 1)
+	queuedBehind(t, holder, 1)
 	b.cluster.Open(t, b.slot, b.from, b.to)
 	b.cluster.Move(t, b.slot, b.from, b.to, b.key)
 	for until := time.Now().Add(3 * ttl); time.Now().Before(until); {
@@ -215,7 +205,7 @@ func releasedHalfWay(t *testing.T, b *slotBed) {
 	holder := b.make(ttl)
 	lease := contract.Lock(t, holder)
 	waiting := contract.Go(t.Context(), b.make(ttl))
-	b.queued(holder, 1)
+	queuedBehind(t, holder, 1)
 	b.cluster.Open(t, b.slot, b.from, b.to)
 	b.cluster.Move(t, b.slot, b.from, b.to, b.key)
 	began := time.Now()
@@ -239,7 +229,7 @@ func reentrantHalfMigrated(t *testing.T, b *slotBed) {
 	holder := b.make(ttl)
 	lease := contract.Lock(t, holder)
 	waiting := contract.Go(t.Context(), b.make(ttl))
-	b.queued(holder, 1)
+	queuedBehind(t, holder, 1)
 	b.renewed(lease)
 	b.cluster.Open(t, b.slot, b.from, b.to)
 	b.cluster.Move(t, b.slot, b.from, b.to, b.key)

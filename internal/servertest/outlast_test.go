@@ -1,4 +1,4 @@
-package servertest
+package servertest_test
 
 import (
 	"errors"

@@ -1,4 +1,4 @@
-package servertest
+package servertest_test
 
 import (
 	"context"
@@ -20,10 +20,10 @@ import (
 // takes about two and a half seconds here.
 
 // watched is a lock of that name behind sentinels, of a client of its own.
-func watched(t *testing.T, s *testredis.Sentinels, kind, name string, ttl time.Duration, opts ...holdfast.Option) holdfast.Locker {
+func watched(t *testing.T, s *testredis.Sentinels, kind, name string, ttl time.Duration) holdfast.Locker {
 	t.Helper()
 	rdb := s.Client(t, func(o *redis.FailoverOptions) { o.ContextTimeoutEnabled = true })
-	return kinds[kind](newClient(t, rdb, append(opts, holdfast.WithTTL(ttl))...), name)
+	return kinds[kind](newClient(t, rdb, holdfast.WithTTL(ttl)), name)
 }
 
 // replicated waits until the replica has all that was written.

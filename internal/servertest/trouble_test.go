@@ -1,4 +1,4 @@
-package servertest
+package servertest_test
 
 import (
 	"context"
@@ -120,10 +120,10 @@ func cannotSave(b *bed) func() {
 
 // loading restarts the server with a data set that takes it a while.
 func loading(b *bed) func() {
-	b.do("DEBUG", "POPULATE", "2000", "key", "500")
+	b.do("DEBUG", "POPULATE", "20000", "key", "500")
 	b.do("SAVE")
 	b.s.Kill()
-	b.s.RestartLoading("--key-load-delay", "5000") // microseconds a key: until it is told otherwise
+	b.s.RestartLoading("--key-load-delay", "1000") // microseconds a key: until it is told otherwise
 	return func() {
 		b.do("CONFIG", "SET", "key-load-delay", "0")
 		contract.Eventually(b.t, "the data to be loaded", func() bool { return b.admin.Ping(b.t.Context()).Err() == nil })
@@ -182,7 +182,8 @@ func TestTrouble(t *testing.T) {
 // lock makes the lock of that name of a client of its own, connected.
 func (b *bed) lock(kind, name string) holdfast.Locker {
 	b.t.Helper()
-	fast := holdfast.WithBackOff(func() holdfast.BackOff { return every(20 * time.Millisecond) })
+	// Often, but a place that is lost because this machine is busy must wait for memory.
+	fast := holdfast.WithBackOff(func() holdfast.BackOff { return every(200 * time.Millisecond) })
 	c := newClient(b.t, b.s.Client(b.t), fast)
 	contract.Release(b.t, contract.Lock(b.t, kinds[kind](c, "warm")))
 	return kinds[kind](c, name)
@@ -273,12 +274,12 @@ func passes(b *bed, trouble trouble, lease *holdfast.Lease, other, waiting <-cha
 		released <- r.Lease.Release(t.Context())
 		waiting = nil
 	}
-	time.Sleep(200 * time.Millisecond) // polls, retries of the release and of the acquire
+	time.Sleep(450 * time.Millisecond) // polls, retries of the release and of the acquire
 	if len(other) > 0 || len(waiting) > 0 {
 		t.Error("a Lock did not wait")
 	}
 	mend()
-	if err := <-released; err != nil {
+	if err := <-released; err != nil && !(trouble.word == "LOADING" && trouble.is(err)) { // which ends when it has the time
 		t.Errorf("Release: %v", err)
 	}
 	// In any order: a place whose polls are refused for long is lost, and taken anew.
