@@ -238,6 +238,7 @@ func (h *hold) renewSoon(d time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if due := time.Now().Add(d); h.state == held && h.renewable(due) && due.Before(h.deadline) {
+		h.deaf = false // else it would only begin to listen
 		h.client.dog.Schedule(&h.entry, due)
 	}
 }

@@ -206,6 +206,23 @@ func forcedBeforeAnswer(t *testing.T, e *Env) {
 	servedAfter(t, waiting, other)
 }
 
+// forcedWhileItSubscribes: a client that comes to listen before its young lease
+// would have made it do so renews that lease, too.
+func forcedWhileItSubscribes(t *testing.T, e *Env) {
+	c := e.Client(t)
+	lease := Lock(t, e.New(c, "younger"))
+	probe := e.seer(t, e.Client(t), "younger")
+	if err := probe.ForceRelease(t.Context(), lease.ID()); err != nil {
+		t.Fatal(err)
+	}
+	e.subscribe(t, c)
+	told := time.Now()
+	<-lease.Done()
+	if d := time.Since(told); d > 5*time.Second { // its next renewal is due after 9
+		t.Errorf("told after %v", d)
+	}
+}
+
 // forceOfNothing: what is no lease is refused, and nothing changes.
 func forceOfNothing(t *testing.T, e *Env) {
 	c := e.Client(t)
