@@ -64,6 +64,7 @@ type hold struct {
 	// While waiting.
 	base       time.Time // a grant that is only heard of counts from here: first send, or send of the last poll answered "not yet"
 	seen       int64     // highest token in a "not yet": a wake-up must be above it
+	void       int64     // token of a grant that was taken away before it was heard of
 	trace      bool      // something of it may be in Redis
 	answered   bool      // an acquire of this id was answered
 	unanswered bool      // a first acquire was not: a late copy of it may be under way
@@ -143,12 +144,12 @@ func (h *hold) ask(ctx context.Context, mode any) (lua.Acquired, error) {
 }
 
 // own makes a waiting hold a held one, unless its lease, counted from base, is
-// over already. With h.mu.
+// over already, or was taken away. With h.mu.
 func (h *hold) own(token int64, base time.Time) bool {
 	now := time.Now()
 	ttl := h.core.set.ttl
 	deadline := base.Add(ttl - margin(ttl))
-	if !now.Before(deadline) {
+	if !now.Before(deadline) || token <= h.void {
 		return false
 	}
 	h.state, h.token, h.acquired, h.deadline = held, token, now, deadline
@@ -206,12 +207,14 @@ func (h *hold) evicted(token int64) {
 	case h.state == held && h.token == token && h.part != nil:
 		h.mu.Unlock()
 		h.part.whole.evictedWhole()
+		h.evictedPart(token)
 		return
 	case h.state == held && h.token == token:
 		h.endAndRelease(h.forced())
 		return
 	case h.state == waiting:
-		h.seen = max(h.seen, token) // its grant may yet be heard of, and is void
+		// Its grant may yet be heard of, by a wake-up or an answer, and is void.
+		h.seen, h.void = max(h.seen, token), max(h.void, token)
 		h.pollNow(0)
 	}
 	h.mu.Unlock()
@@ -235,6 +238,7 @@ func (h *hold) renewSoon(d time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if due := time.Now().Add(d); h.state == held && h.renewable(due) && due.Before(h.deadline) {
+		h.deaf = false // else it would only begin to listen
 		h.client.dog.Schedule(&h.entry, due)
 	}
 }

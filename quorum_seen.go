@@ -97,3 +97,17 @@ func (h *hold) evictedWhole() {
 	}
 	h.endAndRelease(h.forced())
 }
+
+// evictedPart ends a part that was taken away by force while its whole was not held
+// yet: it must not count towards a majority.
+func (h *hold) evictedPart(token int64) {
+	h.mu.Lock()
+	if h.state != held || h.token != token { // the whole was held, and has left it
+		h.mu.Unlock()
+		return
+	}
+	why := h.forced()
+	h.failure = h.named(why)
+	h.endAndRelease(why)
+	h.changed()
+}

@@ -1,6 +1,7 @@
 package watchdog_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -284,6 +285,28 @@ func TestHungNodeComesBack(t *testing.T) {
 		send(10)
 		if answered != perNode+10 { // the first four hung
 			t.Errorf("%d calls were answered", answered)
+		}
+	})
+}
+
+// Urgent calls that keep all pipelines to a node under way do not keep back for
+// ever what has time.
+func TestUrgentCallsStarveNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := begin(t, func(context.Context, []*lua.Call) { time.Sleep(20 * time.Millisecond) })
+		urgent := func() { w.Send(watchdog.Send{Call: call("x"), Limit: 100 * time.Millisecond, Done: ignore}) }
+		for range 100 {
+			urgent()
+			pass(3 * time.Millisecond)
+		}
+		begun, at := time.Now(), time.Duration(-1)
+		w.Send(watchdog.Send{Call: call("y"), Limit: 5 * time.Second, Done: func(*lua.Call) { at = time.Since(begun) }})
+		for range 5000 {
+			urgent()
+			pass(3 * time.Millisecond)
+		}
+		if at < 0 || at > 6*time.Second {
+			t.Errorf("a call that may take 5 s was answered after %v", at)
 		}
 	})
 }

@@ -41,10 +41,18 @@ type sender struct {
 // line is what waits for one node.
 type line struct {
 	node    string
-	waiting []Send
-	least   time.Duration // of the limits that wait
-	under   int           // pipelines under way
-	silent  bool          // the last one that ended got no answer
+	waiting []queued
+	first   queued // of those that wait
+	under   int    // pipelines under way
+	silent  bool   // the last one that ended got no answer
+}
+
+// queued is a call that waits. Who goes first is told by when it would have to be
+// given up had it been sent at once, so that urgent calls, however many, keep none
+// back for longer than its own limit.
+type queued struct {
+	Send
+	by time.Time
 }
 
 func (s *sender) add(sends []Send) {
@@ -55,10 +63,11 @@ func (s *sender) add(sends []Send) {
 	for i, x := range sends {
 		nodes[i] = s.node(x.Call)
 	}
+	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, x := range sends {
-		s.line(nodes[i]).put(x)
+		s.line(nodes[i]).put(queued{x, now.Add(x.Limit)})
 	}
 	s.start()
 }
@@ -72,9 +81,9 @@ func (s *sender) line(node string) *line {
 	return l
 }
 
-func (l *line) put(x Send) {
-	if len(l.waiting) == 0 || x.Limit < l.least {
-		l.least = x.Limit
+func (l *line) put(x queued) {
+	if len(l.waiting) == 0 || x.by.Before(l.first.by) {
+		l.first = x
 	}
 	l.waiting = append(l.waiting, x)
 }
@@ -165,20 +174,26 @@ func (l *line) before(other *line) bool {
 	if l.trouble() != other.trouble() {
 		return l.trouble() < other.trouble()
 	}
-	return l.least < other.least
+	return l.first.by.Before(other.first.by)
 }
 
-// take takes the most urgent calls and those about as urgent. A call that may
-// take a millisecond must not share its limit with one that may take seconds:
-// the whole pipeline would be given up that early.
+// take takes the most urgent call and those that may take about as long. A call
+// that may take a millisecond must not share its limit with one that may take
+// seconds: the whole pipeline would be given up that early.
 func (l *line) take() []Send {
-	least := l.least
+	least := l.first.Limit
+	for _, x := range l.waiting {
+		if 2*x.Limit >= l.first.Limit {
+			least = min(least, x.Limit)
+		}
+	}
 	waiting := l.waiting
 	l.waiting = nil
 	var taken []Send
 	for _, x := range waiting {
-		if x.Limit <= max(least, 2*least) && len(taken) < batch { // a limit that is over may be negative
-			taken = append(taken, x)
+		about := least <= x.Limit && x.Limit <= max(least, 2*least) // a limit that is over may be negative
+		if about && len(taken) < batch {
+			taken = append(taken, x.Send)
 		} else {
 			l.put(x)
 		}

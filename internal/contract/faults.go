@@ -48,6 +48,7 @@ func RunFaults(t *testing.T, k Kind) {
 		{"GrantThatEndsUnseen", grantEndsUnseen},
 		{"PlaceLivesUntilItsPoll", placeLives},
 		{"NextIsTold", nextIsTold},
+		{"ForcedBeforeItsAnswer", forcedBeforeAnswer},
 	}
 	all := []testCase{
 		{"Rule8LateAcquireTakesNothing", lateAcquire},

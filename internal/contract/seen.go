@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast"
+	"github.com/holdfast-go/holdfast/internal/faultproxy"
 )
 
 // seer is what every primitive can tell of itself.
@@ -176,6 +177,49 @@ func forcedBeforeListening(t *testing.T, e *Env) {
 	}
 	if err := lease.Err(); !errors.Is(err, holdfast.ErrLost) {
 		t.Errorf("Err: %v", err)
+	}
+}
+
+// forcedBeforeAnswer: what is taken away before its acquire was answered is not
+// held, though the answer says so.
+func forcedBeforeAnswer(t *testing.T, e *Env) {
+	b, p := e.proxied(t)
+	e.subscribe(t, b)
+	late := p.Add(faultproxy.First(1, e.first()), faultproxy.HoldReply)
+	waiting := Go(t.Context(), e.New(b, "early"))
+	hit(t, late)
+	probe := e.seer(t, e.Client(t), "early")
+	if err := probe.ForceRelease(t.Context(), inspect(t, probe).Holders[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	other := Lock(t, probe)
+	e.subscribe(t, b) // a later wake-up came: so did the word of the forced release
+	late.Release()
+	e.AwaitWaiters(t, probe, 1)
+	if !pending(waiting) {
+		t.Error("the answer was believed")
+	}
+	if err := other.Renew(t.Context()); err != nil {
+		t.Errorf("the holder was harmed: %v", err)
+	}
+	Release(t, other)
+	servedAfter(t, waiting, other)
+}
+
+// forcedWhileItSubscribes: a client that comes to listen before its young lease
+// would have made it do so renews that lease, too.
+func forcedWhileItSubscribes(t *testing.T, e *Env) {
+	c := e.Client(t)
+	lease := Lock(t, e.New(c, "younger"))
+	probe := e.seer(t, e.Client(t), "younger")
+	if err := probe.ForceRelease(t.Context(), lease.ID()); err != nil {
+		t.Fatal(err)
+	}
+	e.subscribe(t, c)
+	told := time.Now()
+	<-lease.Done()
+	if d := time.Since(told); d > 5*time.Second { // its next renewal is due after 9
+		t.Errorf("told after %v", d)
 	}
 }
 

@@ -88,6 +88,7 @@ var suite = []testCase{
 	{"LeakedLeaseIsReleased", leakedLease},
 
 	{"ForcedBeforeListening", forcedBeforeListening},
+	{"ForcedWhileItSubscribes", forcedWhileItSubscribes},
 	{"ForceOfNothing", forceOfNothing},
 	{"ObserverHasTheCallersValues", observerHasValues},
 	{"LogHasStableKeys", logKeys},
