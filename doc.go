@@ -20,6 +20,7 @@
 //	reentrant  one at a time, from functions that lock and call each other
 //	rwlock     many readers or one writer
 //	semaphore  so many at a time, with weights
+//	redlock    one at a time, by a majority of independent servers
 //
 // A lock is a kind and a name. Locks of equal kind and name are the same, in this
 // process and in others that use the same Redis and the same WithPrefix. Making
