@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// What went wrong, for errors.Is. Every error of this module that is not
-// Redis's own or a context's is one of these.
+// What went wrong, for errors.Is. Every error of this package that is not Redis's
+// own, a context's or a [ReplicasError] is one of these.
 var (
 	// ErrNotAcquired: somebody else holds the lock. The error is a [HeldError].
 	ErrNotAcquired = errors.New("holdfast: not acquired")

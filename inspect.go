@@ -108,11 +108,28 @@ func (k *Core) ForceRelease(ctx context.Context, id string) error {
 func (k *Core) evictOnce(ctx context.Context, id string) (bool, error) {
 	doubt := false // a copy that was not answered may have done it
 	for try := 1; ; try++ {
-		done, err := k.evict(ctx, id)
-		if err == nil || lua.FailureOf(err) != lua.Unknown || isTimeout(err) || endOf(ctx) != nil || try == tryAttempts {
-			return done || err == nil && doubt, err
+		request, err := k.find(ctx, id)
+		var r lua.Released
+		if err == nil && request == "" {
+			return doubt, nil
 		}
-		doubt = true
+		if err == nil {
+			call := k.evictCall(id, request)
+			_ = call.Do(ctx, k.client.rdb) // the error is in the call
+			r, err = call.Released()
+			doubt = doubt || err != nil && lua.FailureOf(err) == lua.Unknown
+		}
+		switch {
+		case r.Held:
+			k.client.after(k, r)
+			return true, nil
+		case err == nil && try < tryAttempts:
+			// Not under that request any more: released, or a downgrade's now. Look again.
+		case err == nil:
+			return doubt, nil
+		case lua.FailureOf(err) != lua.Unknown || isTimeout(err) || endOf(ctx) != nil || try == tryAttempts:
+			return false, err
+		}
 	}
 }
 
@@ -184,22 +201,6 @@ func (k *Core) holderOf(row lua.Holding) Holder {
 	r := k.read(rest)
 	h.Holder, h.Owner = r.holder, r.owner
 	return h
-}
-
-// evict takes a hold away, and tells whether there was one.
-func (k *Core) evict(ctx context.Context, id string) (bool, error) {
-	request, err := k.find(ctx, id)
-	if err != nil || request == "" {
-		return false, err
-	}
-	call := k.evictCall(id, request)
-	_ = call.Do(ctx, k.client.rdb) // the error is in the call
-	r, err := call.Released()
-	if err != nil {
-		return false, err
-	}
-	k.client.after(k, r)
-	return r.Held, nil
 }
 
 // find is the request under which the lock is held by that id, "" if by none. It
