@@ -198,7 +198,8 @@ func placeLives(t *testing.T, e *Env) {
 	Release(t, r.Lease)
 }
 
-// failureIsSaid: those behind the front of their process learn why it waits.
+// failureIsSaid: those behind the front of their process learn why it waits, and a
+// holder why its lease is lost.
 func failureIsSaid(t *testing.T, e *Env) {
 	b, p := e.proxied(t)
 	rule := p.Add(e.first(), faultproxy.ReplyError("LOADING Redis is loading the dataset in memory"))
@@ -216,6 +217,17 @@ func failureIsSaid(t *testing.T, e *Env) {
 	limited := e.New(b, "said", holdfast.WithMaxWait(100*time.Millisecond))
 	if _, err := limited.Lock(t.Context()); errors.Is(err, context.DeadlineExceeded) || !contains(err, "LOADING") {
 		t.Errorf("Lock with WithMaxWait: %v", err)
+	}
+	rule.Remove()
+
+	// So does the holder of a lease that could not be renewed, though the last tries
+	// have no time left to be answered.
+	lease := Lock(t, e.New(b, "said", holdfast.WithTTL(600*time.Millisecond)))
+	refused := p.Add(faultproxy.First(2, e.renew()), faultproxy.ReplyError("NOREPLICAS Not enough good replicas to write."))
+	p.Add(e.renew(), faultproxy.SwallowReplyThenHang)
+	<-lease.Done()
+	if err := lease.Err(); refused.Hits() != 2 || !errors.Is(err, holdfast.ErrLost) || !contains(err, "NOREPLICAS") {
+		t.Errorf("after %d refusals: %v", refused.Hits(), err)
 	}
 }
 

@@ -47,7 +47,7 @@ func TestWakeUpsReachEveryNode(t *testing.T) {
 			node, _ := cluster.Serving(t, "holdfast:mutex:"+name)
 			var inbox *testredis.Server
 			contract.Eventually(t, "the waiter to listen", func() bool {
-				inbox = subscribed(t, cluster)
+				inbox = subscribed(t, cluster.Masters)
 				return inbox != nil
 			})
 			queuedBehind(t, mutex.New(holder, name), 1)
@@ -70,9 +70,9 @@ func TestWakeUpsReachEveryNode(t *testing.T) {
 }
 
 // subscribed is the node at which the one client listens.
-func subscribed(t *testing.T, cluster *testredis.Cluster) *testredis.Server {
+func subscribed(t *testing.T, nodes []*testredis.Server) *testredis.Server {
 	t.Helper()
-	for _, s := range cluster.Masters {
+	for _, s := range nodes {
 		if n, err := s.Client(t).PubSubChannels(t.Context(), "holdfast:inbox:*").Result(); err == nil && len(n) == 1 {
 			return s
 		}
@@ -130,6 +130,35 @@ func clusterFailover(t *testing.T, cluster *testredis.Cluster, stop func(*testre
 	}
 	contract.Release(t, lease)
 	b.served(waiting, lease)
+}
+
+// The node at which a client hears of its wake-ups dies, and no other that it talks
+// to: it finds the replica that took over, and is woken again.
+func TestInboxFollowsFailover(t *testing.T) {
+	t.Parallel()
+	cluster := testredis.StartCluster(t, 3, true)
+	waiter, holder := newClient(t, cluster.Client(t)), newClient(t, cluster.Client(t))
+	var inbox *testredis.Server
+	for i := 0; ; i++ { // until the lock is at another node than the inbox
+		name := fmt.Sprintf("lock %d", i)
+		lease := contract.Lock(t, mutex.New(holder, name))
+		waiting := contract.Go(t.Context(), mutex.New(waiter, name))
+		contract.Eventually(t, "the waiter to listen", func() bool {
+			inbox = subscribed(t, cluster.Masters)
+			return inbox != nil
+		})
+		if node, _ := cluster.Serving(t, "holdfast:mutex:"+name); node != inbox {
+			inbox.Kill()
+			contract.Within(t, 30*time.Second, "the waiter to listen at the replica", func() bool {
+				return subscribed(t, []*testredis.Server{cluster.ReplicaOf(inbox)}) != nil
+			})
+			contract.Release(t, lease)
+			contract.Release(t, contract.Get(t, waiting).Lease)
+			return
+		}
+		contract.Release(t, lease)
+		contract.Release(t, contract.Get(t, waiting).Lease)
+	}
 }
 
 // A master without a replica dies. Where a cluster must be whole (the default), all
