@@ -317,7 +317,7 @@ func TestKindsWritesRefused(t *testing.T) {
 
 // A cluster node refuses scripts that touch a key which they did not declare.
 func TestKindsClusterNode(t *testing.T) {
-	cluster := clusterNode(t)
+	cluster := testredis.StartCluster(t, 1, false).Client(t)
 	for name, y := range younger {
 		for _, lock := range []string{"plain", "x{tag}", "{}{a}", "a}b", "ä ö", "\x00"} {
 			set, err := keys.For("", y.kind.Name, lock+name)

@@ -570,32 +570,10 @@ func TestClosedClientIsLasting(t *testing.T) {
 	}
 }
 
-// clusterNode is a client of a cluster of one.
-func clusterNode(t *testing.T) *redis.ClusterClient {
-	t.Helper()
-	s := testredis.Start(t, "--cluster-enabled", "yes")
-	admin := s.Client(t)
-	if err := admin.ClusterAddSlotsRange(t.Context(), 0, 16383).Err(); err != nil {
-		t.Fatal(err)
-	}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		info, err := admin.ClusterInfo(t.Context()).Result()
-		if err == nil && strings.Contains(info, "cluster_state:ok") {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the cluster does not start: %v\n%s", err, info)
-		}
-	}
-	cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{s.Addr()}})
-	t.Cleanup(func() { _ = cluster.Close() })
-	return cluster
-}
-
 // A cluster node refuses scripts that touch another slot than their keys', and
 // go-redis routes by the first key.
 func TestClusterNode(t *testing.T) {
-	cluster := clusterNode(t)
+	cluster := testredis.StartCluster(t, 1, false).Client(t)
 	for _, name := range []string{"plain", "{tag}x", "x{tag}", "{}", "{}{a}", "}", "a}b", "{", "a{b", "{{a}", "ä ö", "\x00", "}{x}"} {
 		set, err := keys.For("", "mutex", name)
 		if err != nil {
