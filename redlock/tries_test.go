@@ -482,3 +482,28 @@ func TestTryLockOfAFreeLock(t *testing.T) {
 		}
 	}
 }
+
+// TestReleaseAwaitsTheMajority: that one server had forgotten the lock, and says so
+// first, is no loss.
+func TestReleaseAwaitsTheMajority(t *testing.T) {
+	t.Parallel()
+	all := start(t, 3)
+	clients, proxies := all.proxied(t)
+	warm(t, clients)
+	lease := contract.Lock(t, redlock.New(clients, "await", fast))
+	all.awaitHolds(t, "await", 3)
+	testredis.Flush(t, all[0].Client(t))
+	forgot := proxies[0].Add(release, faultproxy.Pass)
+	late := proxies[1].Add(faultproxy.First(1, release), faultproxy.HoldReply)
+	released := make(chan error, 1)
+	go func() { released <- lease.Release(context.WithoutCancel(t.Context())) }()
+	hit(t, forgot)
+	hit(t, late)
+	for range 10 { // meanwhile the first answer has come
+		contract.Release(t, contract.Lock(t, redlock.New(clients[:1], "arrive", fast)))
+	}
+	late.Release()
+	if err := <-released; err != nil {
+		t.Errorf("Release: %v", err)
+	}
+}
