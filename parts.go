@@ -201,7 +201,6 @@ func (h *hold) lostAs() LostReason {
 func (h *hold) recount() {
 	h.mu.Lock()
 	c := h.count()
-	now := time.Now()
 	until := c.deadline(h.core)
 	switch h.state {
 	case waiting:
@@ -211,18 +210,16 @@ func (h *hold) recount() {
 	case held:
 		var why *LostError
 		switch {
-		case !now.Before(h.deadline): // who looked meanwhile was told, and that stays so
+		case !time.Now().Before(h.deadline): // who looked meanwhile was told, and that stays so
 			why = h.timeoutReason()
 		case until.IsZero():
 			why = h.goneReason(lua.Released{Taken: h.anyTaken()})
-		case !now.Before(until):
-			why = h.timeoutReason()
 		}
 		if why != nil {
 			h.endAndRelease(why)
 			return
 		}
-		h.keep(until)
+		h.keep(until) // if that has passed, the next Tick ends it
 	case over:
 		h.rouse()
 	}
