@@ -115,14 +115,14 @@ func TestRedlockInterop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := theirs.TryLockContext(ctx); err == nil {
+	if err = theirs.TryLockContext(ctx); err == nil {
 		t.Fatal("redsync locked what Holdfast holds")
 	}
-	if err := lease.Release(ctx); err != nil {
+	if err = lease.Release(ctx); err != nil {
 		t.Fatal(err)
 	}
 	theirs = redsync.New(pools...).NewMutex("shared", redsync.WithExpiry(10*time.Second))
-	if err := theirs.LockContext(ctx); err != nil {
+	if err = theirs.LockContext(ctx); err != nil {
 		t.Fatal(err)
 	}
 	_, err = ours.TryLock(ctx)
@@ -130,13 +130,13 @@ func TestRedlockInterop(t *testing.T) {
 	if !errors.As(err, &held) || held.Holder != "" || held.Remaining <= 0 {
 		t.Fatalf("TryLock of redsync's lock: %v", err)
 	}
-	if ok, err := theirs.UnlockContext(ctx); !ok || err != nil {
-		t.Fatal(ok, err)
+	if ok, failure := theirs.UnlockContext(ctx); !ok || failure != nil {
+		t.Fatal(ok, failure)
 	}
 	if lease, err = ours.Lock(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := lease.Release(ctx); err != nil {
+	if err = lease.Release(ctx); err != nil {
 		t.Fatal(err)
 	}
 }
