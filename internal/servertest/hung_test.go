@@ -15,9 +15,9 @@ import (
 	"github.com/holdfast-go/holdfast/mutex"
 )
 
-// A master that hangs costs the leases in its slots, and no other.
+// A master that hangs costs the leases in its slots, and no other. Not beside other
+// tests: it counts goroutines.
 func TestHungMasterCostsItsOwnLeases(t *testing.T) {
-	t.Parallel()
 	// It must not count as failed: what is tested is how the client takes it.
 	cluster := testredis.StartCluster(t, 3, false, "--cluster-node-timeout", "60000")
 	for _, heeds := range []bool{true, false} {
