@@ -156,7 +156,11 @@ func uncontendedSendsTwoCommands(t *testing.T, e *Env) {
 		return // nobody counts its commands
 	}
 	const cycles = 1000
-	l := e.New(e.Client(t), "plain")
+	c := e.Client(t)
+	if !e.Unordered {
+		e.subscribe(t, c) // as it does by itself once it has held something for long
+	}
+	l := e.New(c, "plain")
 	Release(t, Lock(t, l)) // loads the scripts, opens the connection
 	count := e.Real.CountClientCommands(t)
 	for range cycles {
