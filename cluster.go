@@ -63,9 +63,22 @@ func (p noticed) Exec(ctx context.Context) ([]redis.Cmder, error) {
 	return cmds, err
 }
 
-// nodeOf returns what names the node that a call goes to, as far as the client
-// knows: the master that serves its slot in a cluster, the one there is elsewhere.
+// nodeOf returns what names the node that a call goes to. Calls that wait for
+// replicas count as for another node: while replicas are gone their pipelines take
+// long, and must not keep back what goes to the same master and waits for none.
 func nodeOf(d driver) func(*lua.Call) string {
+	master := masterOf(d)
+	return func(call *lua.Call) string {
+		if call.WaitsForReplicas() {
+			return master(call) + " with replicas"
+		}
+		return master(call)
+	}
+}
+
+// masterOf returns what names the master that a call goes to, as far as the client
+// knows: the one that serves its slot in a cluster, the one there is elsewhere.
+func masterOf(d driver) func(*lua.Call) string {
 	c, ok := d.(clusterClient)
 	if !ok {
 		return func(*lua.Call) string { return "" }

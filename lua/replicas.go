@@ -23,6 +23,9 @@ func (c *Call) Replicated(replicas int, timeout time.Duration) *Call {
 	return c
 }
 
+// WaitsForReplicas tells whether Replicated was called.
+func (c *Call) WaitsForReplicas() bool { return c.replication != nil }
+
 // Acknowledged is how many replicas have what the call wrote.
 func (c *Call) Acknowledged() int { return c.replication.acked }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -159,6 +160,29 @@ func TestReplicasOfRenewals(t *testing.T) {
 		t.Errorf("Err: %v", lease.Err())
 	}
 	p.replica.Resume()
+}
+
+// TestReplicasKeepNobodyBack: while renewals wait for a replica that is gone, leases
+// that need none are renewed.
+func TestReplicasKeepNobodyBack(t *testing.T) {
+	t.Parallel()
+	p := startPair(t)
+	c := p.Client(t)
+	for i := range 40 {
+		m := mutex.New(c, strconv.Itoa(i), holdfast.WithTTL(3*time.Second), holdfast.WithReplicas(1, time.Second))
+		l := contract.Lock(t, m)
+		defer func() { _ = l.Release(t.Context()) }()
+		time.Sleep(25 * time.Millisecond)
+	}
+	p.replica.Pause()
+	defer p.replica.Resume()
+	plain := contract.Lock(t, mutex.New(c, "plain", holdfast.WithTTL(600*time.Millisecond)))
+	select {
+	case <-plain.Done():
+		t.Errorf("lost: %v", plain.Err())
+	case <-time.After(2500 * time.Millisecond):
+	}
+	contract.Release(t, plain)
 }
 
 // TestReplicasWithoutScripts: a server that forgot its scripts counts all the same.
