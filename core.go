@@ -98,16 +98,24 @@ func (k *Core) Name() string {
 	return k.name
 }
 
+// usable refuses a call on what is no lock, or without a context.
+func (k *Core) usable(ctx context.Context) error {
+	switch {
+	case k == nil:
+		return invalid("a nil or zero lock: make it with New")
+	case k.err != nil:
+		return k.err
+	case ctx == nil:
+		return invalid("%s %q: the context is nil", k.kind.Name, k.name)
+	}
+	return nil
+}
+
 // check refuses a call that cannot make sense before anything is sent, and tells
 // for which owner it is.
 func (k *Core) check(ctx context.Context) (owner string, err error) {
-	switch {
-	case k == nil:
-		return "", invalid("a nil or zero lock: make it with New")
-	case k.err != nil:
-		return "", k.err
-	case ctx == nil:
-		return "", invalid("%s %q: the context is nil", k.kind.Name, k.name)
+	if err := k.usable(ctx); err != nil {
+		return "", err
 	}
 	if end := endOf(ctx); end != nil {
 		return "", fmt.Errorf("holdfast: %q not tried: %w", k.name, end)
@@ -119,17 +127,23 @@ func (k *Core) check(ctx context.Context) (owner string, err error) {
 }
 
 // TryLock makes one attempt: one round trip, or a few if a connection breaks.
-func (k *Core) TryLock(ctx context.Context) (*Lease, error) {
+func (k *Core) TryLock(ctx context.Context) (*Lease, error) { return k.acquire(ctx, (*Core).try) }
+
+// acquire checks a call, lets it go on in one way or another, and tells what comes
+// of it.
+func (k *Core) acquire(
+	ctx context.Context, by func(k *Core, ctx context.Context, owner string, i *inquiry) (*Lease, error),
+) (*Lease, error) {
 	owner, err := k.check(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if err = k.begin(); err != nil {
-		return nil, fmt.Errorf("holdfast: %q: %w", k.name, err)
+		return nil, err
 	}
 	defer k.end()
 	i := k.client.inquiry(ctx)
-	lease, err := k.try(ctx, owner, i)
+	lease, err := by(k, ctx, owner, i)
 	if err != nil {
 		k.refused(i, err)
 	}
@@ -168,20 +182,7 @@ func (k *Core) Lock(ctx context.Context) (*Lease, error) {
 	if k != nil && k.set.maxWait == 0 {
 		return k.TryLock(ctx)
 	}
-	owner, err := k.check(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err = k.begin(); err != nil {
-		return nil, fmt.Errorf("holdfast: %q: %w", k.name, err)
-	}
-	defer k.end()
-	i := k.client.inquiry(ctx)
-	lease, err := k.wait(ctx, owner, i)
-	if err != nil {
-		k.refused(i, err)
-	}
-	return lease, err
+	return k.acquire(ctx, (*Core).wait)
 }
 
 func (k *Core) wait(ctx context.Context, owner string, i *inquiry) (*Lease, error) {

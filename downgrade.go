@@ -17,11 +17,10 @@ func (k *Core) Downgrade(ctx context.Context, heavy *Lease) (*Lease, error) {
 	if err := k.checkHeavy(ctx, heavy); err != nil {
 		return nil, err
 	}
-	c := k.client
-	if err := c.begin(); err != nil {
-		return nil, fmt.Errorf("holdfast: %q: %w", k.name, err)
+	if err := k.begin(); err != nil {
+		return nil, err
 	}
-	defer c.end()
+	defer k.end()
 	heavy.leak.Stop() // nobody may refer to it any more, and a leak would be released
 	ended := endOf(ctx) != nil
 	h, err := heavy.h.lighten(k)

@@ -75,8 +75,8 @@ func (k *Core) Inspect(ctx context.Context) (*State, error) {
 // lease's Err Is [ErrLost], with the reason "taken". Only a holder whose message
 // was lost, or who held the lock for less than a quarter of a second, learns it
 // by its next renewal instead, and then with the reason "removed" if nobody else
-// holds the lock. The work that it does is not stopped by that: a
-// resource that matters checks the fencing token.
+// holds the lock. The work that it does is not stopped by that: a resource that
+// matters checks the fencing token.
 //
 // The error Is [ErrReleased] if nothing is held under that ID: it was released or
 // lost, or still waits. Any other error but [ErrInvalid] and [ErrClosed] means
@@ -139,21 +139,13 @@ func (k *Core) notHeld(id string) error {
 
 // enquire checks and counts a call that acquires nothing; end must follow.
 func (k *Core) enquire(ctx context.Context) error {
-	switch {
-	case k == nil:
-		return invalid("a nil or zero lock: make it with New")
-	case k.err != nil:
-		return k.err
-	case ctx == nil:
-		return invalid("%s %q: the context is nil", k.kind.Name, k.name)
+	if err := k.usable(ctx); err != nil {
+		return err
 	}
 	if end := endOf(ctx); end != nil {
 		return fmt.Errorf("holdfast: %q not looked at: %w", k.name, end)
 	}
-	if err := k.begin(); err != nil {
-		return fmt.Errorf("holdfast: %q: %w", k.name, err)
-	}
-	return nil
+	return k.begin()
 }
 
 func (k *Core) inspect(ctx context.Context) (*State, error) {

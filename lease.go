@@ -55,8 +55,9 @@ func (l *Lease) ID() string {
 // Token is the fencing token: it is greater than that of every earlier
 // acquisition of the lock, also across expiry, a flush or a restart of Redis,
 // unless the server's clock steps back by more than ten minutes. That of a redlock
-// is 0, which is none: see there. A resource that keeps the highest token it has seen and refuses lower ones is safe from
-// holders that do not know yet that they lost the lock.
+// is 0, which is none: see there. A resource that keeps the highest token it has
+// seen and refuses lower ones is safe from holders that do not know yet that they
+// lost the lock: see package guard.
 func (l *Lease) Token() int64 {
 	if l.zero() {
 		return 0

@@ -93,7 +93,7 @@ func (k *Core) begin() error {
 			for _, begun := range k.nodes[:i] {
 				begun.end()
 			}
-			return err
+			return fmt.Errorf("holdfast: %q: %w", k.name, err)
 		}
 	}
 	return nil

@@ -87,8 +87,8 @@ func (k *Core) evictAll(ctx context.Context, id string) error {
 	return nil
 }
 
-// evictedWhole takes in that a server took its part away by force, which is done on all
-// servers: the lease need not wait for the others to say so.
+// evictedWhole takes in that a server took its part away by force, which is done
+// on all servers: the lease need not wait for the others to say so.
 func (h *hold) evictedWhole() {
 	h.mu.Lock()
 	if h.state != held {

@@ -40,7 +40,7 @@ func (h *hold) confirm(ctx context.Context) error {
 // unconfirmed tells whether Lock goes on after that error of granted: what was
 // acquired is given back.
 func (k *Core) unconfirmed(err error) bool {
-	return shortIn(err) != nil || k.set.replicas > 0 && !errors.Is(err, ErrClosed) && lua.FailureOf(err) != lua.Lasting
+	return k.set.replicas > 0 && !errors.Is(err, ErrClosed) && lua.FailureOf(err) != lua.Lasting
 }
 
 // shortIn is the shortfall in an error, nil if there is none.

@@ -23,29 +23,24 @@ type Kind struct {
 }
 
 // Mutex is the exclusive lock on one key.
-var Mutex = &Kind{
-	Name:    "mutex",
-	Acquire: lua.MutexAcquire,
-	Release: lua.MutexRelease,
-	Renew:   lua.MutexRenew,
-	Drop:    lua.MutexDrop,
-	Pump:    lua.MutexPump,
-	Inspect: lua.MutexInspect,
-	Evict:   lua.MutexEvict,
-}
+var Mutex = oneKey("mutex", false)
 
 // Redlock is the exclusive lock on a majority of independent servers. On each of
 // them it is a mutex.
-var Redlock = &Kind{
-	Name:     "redlock",
-	Acquire:  lua.MutexAcquire,
-	Release:  lua.MutexRelease,
-	Renew:    lua.MutexRenew,
-	Drop:     lua.MutexDrop,
-	Pump:     lua.MutexPump,
-	Inspect:  lua.MutexInspect,
-	Evict:    lua.MutexEvict,
-	Majority: true,
+var Redlock = oneKey("redlock", true)
+
+func oneKey(name string, majority bool) *Kind {
+	return &Kind{
+		Name:     name,
+		Acquire:  lua.MutexAcquire,
+		Release:  lua.MutexRelease,
+		Renew:    lua.MutexRenew,
+		Drop:     lua.MutexDrop,
+		Pump:     lua.MutexPump,
+		Inspect:  lua.MutexInspect,
+		Evict:    lua.MutexEvict,
+		Majority: majority,
+	}
 }
 
 // Reentrant is the exclusive lock that its owner may take again.
