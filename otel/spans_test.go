@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"go.opentelemetry.io/otel/codes"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -153,7 +154,11 @@ func TestSpansOfErrors(t *testing.T) {
 	cancelled := <-gone
 	release(t, foreign)
 	lease := acquire(t, mutex.New(c, "forced"))
-	time.Sleep(300 * time.Millisecond) // until its client listens
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer func() { _ = rdb.Close() }()
+	eventually(t, "its client to listen", func() bool {
+		return len(rdb.PubSubChannels(t.Context(), "holdfast:inbox:*").Val()) > 0
+	})
 	if err := mutex.New(server.Client(), "forced").ForceRelease(t.Context(), lease.ID()); err != nil {
 		t.Fatal(err)
 	}

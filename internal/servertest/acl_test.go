@@ -2,6 +2,7 @@ package servertest_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -51,9 +52,9 @@ func TestDocumentedRights(t *testing.T) {
 		}
 		switch command {
 		case "cluster|slots", "spublish", // of a cluster
-			"zincrby",       // of a release while a slot migrates
-			"unsubscribe",   // of Redisson's channels
-			"hget", "zscan": // of Inspect and ForceRelease: TestDocumentedACL
+			"zincrby",     // of a release while a slot migrates
+			"unsubscribe", // of Redisson's channels
+			"hget":        // of Inspect where Redisson holds the lock
 			continue
 		}
 		if used[strings.ToUpper(command)] == 0 {
@@ -129,6 +130,14 @@ func everything(t *testing.T, client func(opts ...holdfast.Option) *holdfast.Cli
 		cancel()
 		contract.Release(t, lease)
 		contract.Release(t, contract.Lock(t, l))
+		takeAway(t, lock(client(), "away"),
+			lock(client(), "away", holdfast.WithMinHold(50*time.Millisecond)),
+			lock(client(), "away", holdfast.WithMaxWait(50*time.Millisecond)))
+		var missing *holdfast.ReplicasError // all of them
+		_, err := lock(client(), "replicas", holdfast.WithReplicas(1, 20*time.Millisecond)).TryLock(ctx)
+		if !errors.As(err, &missing) {
+			t.Errorf("%s: TryLock with replicas: %v", kind, err)
+		}
 	}
 	re := reentrant.New(client(), "again")
 	err := re.Do(ctx, func(ctx context.Context) error { return re.Do(ctx, func(context.Context) error { return nil }) })
@@ -148,6 +157,43 @@ func everything(t *testing.T, client func(opts ...holdfast.Option) *holdfast.Cli
 	}
 	contract.Release(t, r)
 	contract.Release(t, second.Lease)
+}
+
+// takeAway wants a forced release to be told, and the next to be served.
+func takeAway(t *testing.T, holder, next, impatient holdfast.Locker) {
+	t.Helper()
+	first := contract.Lock(t, holder)
+	for _, ask := range []func(context.Context) (*holdfast.Lease, error){impatient.TryLock, impatient.Lock} {
+		if _, err := ask(t.Context()); !errors.Is(err, holdfast.ErrNotAcquired) {
+			t.Errorf("of a held lock: %v", err)
+		}
+	}
+	waiting := contract.Go(t.Context(), next)
+	queuedBehind(t, holder, 1)
+	seen, ok := holder.(interface {
+		Inspect(ctx context.Context) (*holdfast.State, error)
+		ForceRelease(ctx context.Context, id string) error
+	})
+	if !ok {
+		t.Fatalf("%T has no Inspect or ForceRelease", holder)
+	}
+	if _, err := seen.Inspect(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := seen.ForceRelease(t.Context(), first.ID()); err != nil {
+		t.Error(err)
+	}
+	select {
+	case <-first.Done():
+	case <-time.After(5 * time.Second):
+		t.Error("not told that it was taken away")
+	}
+	r := contract.Get(t, waiting)
+	if r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	contract.Release(t, r.Lease)
+	contract.Release(t, contract.Lock(t, holder)) // once the minimum hold is over
 }
 
 // handOver wants the waiter to be woken, not to poll.

@@ -1,10 +1,9 @@
-package mutex_test
+package servertest_test
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,9 +15,6 @@ import (
 	"github.com/holdfast-go/holdfast/internal/contract"
 	"github.com/holdfast-go/holdfast/internal/testredis"
 	"github.com/holdfast-go/holdfast/mutex"
-	"github.com/holdfast-go/holdfast/reentrant"
-	"github.com/holdfast-go/holdfast/rwlock"
-	"github.com/holdfast-go/holdfast/semaphore"
 )
 
 // pair is a master and its replica.
@@ -30,52 +26,19 @@ type pair struct {
 
 func startPair(t *testing.T) *pair {
 	t.Helper()
-	master, replica := testredis.Start(t), testredis.Start(t)
-	p := &pair{
-		Env:     &contract.Env{Kind: kind, Addr: master.Addr(), Redis: master.Client(t), Real: master},
+	master := testredis.Start(t)
+	replica := testredis.StartReplica(t, master)
+	return &pair{
+		Env:     &contract.Env{Addr: master.Addr(), Redis: master.Client(t), Real: master},
 		replica: replica, copied: replica.Client(t),
 	}
-	host, port, err := net.SplitHostPort(master.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.copied.ReplicaOf(t.Context(), host, port).Err(); err != nil {
-		t.Fatal(err)
-	}
-	contract.Eventually(t, "the replica to follow", func() bool {
-		return strings.Contains(p.Redis.Info(t.Context(), "replication").Val(), "state=online")
-	})
-	return p
-}
-
-// exclusive is each kind in its exclusive form.
-var exclusive = map[string]contract.Maker{
-	"mutex": kind.New,
-	"reentrant": func(c *holdfast.Client, name string, o ...holdfast.Option) holdfast.Locker {
-		return reentrant.New(c, name, o...)
-	},
-	"rwlock": func(c *holdfast.Client, name string, o ...holdfast.Option) holdfast.Locker {
-		return rwlock.New(c, name, o...)
-	},
-	"semaphore": func(c *holdfast.Client, name string, o ...holdfast.Option) holdfast.Locker {
-		return permit{semaphore.New(c, name, 1, o...)}
-	},
-}
-
-type permit struct{ *semaphore.Semaphore }
-
-func (p permit) Lock(ctx context.Context) (*holdfast.Lease, error)    { return p.Acquire(ctx, 1) }
-func (p permit) TryLock(ctx context.Context) (*holdfast.Lease, error) { return p.TryAcquire(ctx, 1) }
-
-func (p permit) Do(ctx context.Context, fn func(context.Context) error) error {
-	return p.Semaphore.Do(ctx, 1, fn)
 }
 
 // TestReplicas: an acquire counts once the replica has it, be it free, handed
 // over or found by a poll; short of that it is given back, and Lock tries on.
 func TestReplicas(t *testing.T) {
 	t.Parallel()
-	for name, maker := range exclusive {
+	for name, maker := range kinds {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := startPair(t)
