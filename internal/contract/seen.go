@@ -84,9 +84,14 @@ func inspectSays(t *testing.T, e *Env) {
 
 // inspectChangesNothing, and is one command.
 func inspectChangesNothing(t *testing.T, e *Env) {
-	l := e.seer(t, e.Client(t), "same")
+	slow := holdfast.WithBackOff(func() holdfast.BackOff { return constant(time.Hour) })
+	a, b := e.Client(t, slow), e.Client(t, slow)
+	for _, c := range []*holdfast.Client{a, b} {
+		e.subscribe(t, c) // a new subscription would poll, or renew; so slow, it is there when this returns
+	}
+	l := e.seer(t, a, "same")
 	lease := Lock(t, l)
-	waiting := Go(t.Context(), e.New(e.Client(t, holdfast.WithBackOff(func() holdfast.BackOff { return constant(time.Hour) })), "same"))
+	waiting := Go(t.Context(), e.New(b, "same"))
 	e.AwaitWaiters(t, l, 1)
 	inspect(t, l) // loads the script
 	before := e.everything(t)
