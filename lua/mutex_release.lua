@@ -18,14 +18,15 @@ if ARGV[3] == '0' and ARGV[4] == '0' then
       return 1
     end
     local head = redis.call('ZRANGE', KEYS[2], '1', '+inf', 'BYSCORE', 'LIMIT', '0', '1')[1]
-    local known = string.match(value, '^%S+ (%d+) ')
+    local known = tonumber(string.match(value, '^(%d+) ', #ARGV[1] + 2))
     if head and known and head ~= ARGV[1] .. ' ' .. ARGV[2] then
       local id, lease, inbox = string.match(head, '^(%S+) (%d+) (%S+)')
       local live = redis.call('ZSCORE', KEYS[2], 'live ' .. id)
       local t = redis.call('TIME')
       local now = t[1] * 1000000 + t[2]
       if live and -tonumber(live) > math.floor(now / 1000) then
-        local digits = string.format('%.0f', math.max(now, tonumber(known) + 1))
+        local digits = t[1] .. string.sub('000000', #t[2] + 1) .. t[2]
+        if known >= now then digits = string.format('%.0f', known + 1) end
         -- First write, for the same reason as in grant.
         redis.call('ZREM', KEYS[2], head, 'live ' .. id, ARGV[1] .. ' ' .. ARGV[2], 'live ' .. ARGV[1])
         redis.call('SET', KEYS[3], digits, 'PX', '600000')
