@@ -50,6 +50,9 @@ func FailureOf(err error) Failure {
 }
 
 func isNoScript(err error) bool {
+	if err == nil {
+		return false // as nearly always: what follows allocates
+	}
 	var reply redis.Error
 	return errors.As(err, &reply) && strings.HasPrefix(reply.Error(), "NOSCRIPT")
 }
