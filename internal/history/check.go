@@ -26,12 +26,35 @@ func (v Violation) String() string { return v.Text }
 //   - one token, or one id, of two owners; or two tokens of one owner at once; or
 //     no token.
 //
+// Each lock is looked at by itself. Redis may have lost its data meanwhile: what
+// was granted before, and lasts for its holder until its deadline, then excludes
+// nobody who came after the loss. But:
+//
+//   - nothing outlasts the loss by more than its TTL;
+//   - tokens go on where they were.
+//
 // The violations are in the order of time.
-func Check(ops []Op) []Violation {
+func Check(ops []Op, losses ...Loss) []Violation {
 	ops = inOrder(ops)
-	all := slices.Concat(overloads(ops), disorders(ops), doubles(ops))
+	all := remains(ops, losses)
+	for _, one := range parted(ops, func(o Op) string { return o.Lock }) {
+		all = append(all, doubles(one)...)
+	}
+	for _, one := range parted(ops, func(o Op) life { return lifeOf(o, losses) }) {
+		all = slices.Concat(all, overloads(one), disorders(one))
+	}
 	slices.SortStableFunc(all, func(a, b Violation) int { return cmp.Compare(a.At, b.At) })
 	return all
+}
+
+// parted keeps the order within each part.
+func parted[K comparable](ops []Op, key func(Op) K) map[K][]Op {
+	parts := make(map[K][]Op)
+	for _, o := range ops {
+		k := key(o)
+		parts[k] = append(parts[k], o)
+	}
+	return parts
 }
 
 // overloads goes through the beginnings and keeps the holds that are not over.

@@ -22,7 +22,13 @@ func (r *Recorder) Verify(t *testing.T) []Op {
 	if err != nil {
 		t.Errorf("the history has gaps: %v", err)
 	}
-	found := Check(ops)
+	found := Check(ops, r.Losses()...)
+	places, spans := r.queued()
+	passed, looked := CheckOrder(ops, places, spans)
+	if looked > 0 {
+		t.Logf("%d holds were looked at for who passed them in the queue", looked)
+	}
+	found = append(found, passed...)
 	for _, v := range found[:min(len(found), shownViolations)] {
 		t.Errorf("%v\n%s", v, Timeline(ops, r.Notes(), v.At, shownEvents))
 	}
