@@ -52,10 +52,9 @@ type Storm struct {
 	Through  []string      // the addresses of Redis for the first of them, if they are others: proxies'
 	Seed     uint64        // 0: another each time, or that of the environment
 	Patience time.Duration // until all is quiet at the end; 0: quietTime
-	// Also are orders for each process beside its traffic, each of which says in
-	// the end that it is quiet. What else it says goes to Other, from several
-	// goroutines.
-	Also  []string
+	// Also is an order for each process beside its traffic, which says in the end
+	// that it is quiet. What else it says goes to Other, from several goroutines.
+	Also  func(seed uint64) string
 	Other func(process string, r processtest.Report) error
 	Recorder
 
@@ -135,9 +134,18 @@ func (s *Storm) play(m *member) {
 		s.t.Fatal(err)
 	}
 	m.process.Tell("traffic " + string(text))
-	for _, order := range s.Also {
-		m.process.Tell(order)
+	if s.Also != nil {
+		m.process.Tell(s.Also(s.random.Uint64()))
 	}
+}
+
+// isQuiet is called with s.mu.
+func (s *Storm) isQuiet(process string) bool {
+	orders := 1
+	if s.Also != nil {
+		orders++
+	}
+	return s.quiet[process] == orders
 }
 
 // take takes in a report. Each process has a goroutine that does.
@@ -159,7 +167,7 @@ func (s *Storm) take(process string, r processtest.Report) {
 		err = r.Read(&c)
 		s.mu.Lock()
 		s.quiet[process]++
-		s.counts.add(c)
+		s.counts.Add(c)
 		s.mu.Unlock()
 	case eventTrouble:
 		err = errors.New(r.Error)
@@ -281,9 +289,9 @@ func (s *Storm) explain() {
 	}
 	for _, m := range s.crew {
 		s.mu.Lock()
-		quiet := s.quiet[m.name]
+		quiet := s.isQuiet(m.name)
 		s.mu.Unlock()
-		if quiet <= len(s.Also) {
+		if !quiet {
 			s.t.Logf("%s is not quiet", m.name)
 			m.process.Tell("stacks")
 		}
@@ -304,7 +312,7 @@ func (s *Storm) allQuiet() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, m := range s.crew {
-		if s.quiet[m.name] <= len(s.Also) {
+		if !s.isQuiet(m.name) {
 			return false
 		}
 	}

@@ -76,7 +76,8 @@ type Counts struct {
 	Failed             int64 // Redis refused, or nobody knows
 }
 
-func (c *Counts) add(d Counts) {
+// Add adds those of another process.
+func (c *Counts) Add(d Counts) {
 	c.Acquired += d.Acquired
 	c.Refused += d.Refused
 	c.Cancelled += d.Cancelled
@@ -147,7 +148,7 @@ func (p *player) over() bool {
 func (p *player) count(c Counts) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.counts.add(c)
+	p.counts.Add(c)
 }
 
 func (p *player) trouble(format string, args ...any) {
