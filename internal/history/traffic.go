@@ -127,7 +127,7 @@ func (p *player) play(ctx context.Context, w *processtest.Worker, argument strin
 	for i := range p.Goroutines {
 		random := rand.New(rand.NewPCG(p.Seed, uint64(i))) //nolint:gosec // a seed repeats it
 		all.Go(func() {
-			for !p.over() {
+			for !p.over() && ctx.Err() == nil {
 				p.turn(ctx, random)
 			}
 		})

@@ -85,7 +85,7 @@ func call(ctx context.Context, w *processtest.Worker, argument string, halted <-
 	for i := range c.Goroutines {
 		random := rand.New(rand.NewPCG(c.Seed, uint64(i)))
 		all.Go(func() {
-			for !c.over() {
+			for !c.over() && ctx.Err() == nil {
 				c.turn(ctx, i, random)
 			}
 		})

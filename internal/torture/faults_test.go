@@ -3,11 +3,8 @@
 package torture_test
 
 import (
-	"context"
 	"slices"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/holdfast-go/holdfast/internal/history"
 	"github.com/holdfast-go/holdfast/internal/processtest"
@@ -45,7 +42,7 @@ var faults = []fault{
 	}},
 	{"pause", silence, ttl, pauseClients},
 	{"flush", server, 0, func(r *round) func() {
-		r.lose("", func(ctx context.Context, tx redis.Pipeliner) { tx.FlushAll(ctx) })
+		r.lose("", `redis.call('FLUSHALL')`)
 		return nil
 	}},
 	{"scripts", server, 0, func(r *round) func() {
@@ -124,27 +121,21 @@ func wrongType(r *round) func() {
 		return r.skip()
 	}
 	lock := lockNames[r.random.IntN(len(lockNames))]
-	key := keyOf(lock)
-	r.lose(lock, func(ctx context.Context, tx redis.Pipeliner) {
-		tx.Del(ctx, key)
-		tx.RPush(ctx, key, "not a lock")
-	})
+	r.lose(lock, `redis.call('DEL', KEYS[1]); redis.call('RPUSH', KEYS[1], 'not a lock')`, keyOf(lock))
 	return func() { // it may be a lock again, where everything was lost meanwhile
-		r.lose(lock, func(ctx context.Context, tx redis.Pipeliner) { tx.Del(ctx, key) })
+		r.lose(lock, `redis.call('DEL', KEYS[1])`, keyOf(lock))
 	}
 }
 
-// lose loses data, in one instant of which the server says when it was.
-func (r *round) lose(lock string, by func(ctx context.Context, tx redis.Pipeliner)) {
+// lose loses data, in one instant of which the server says when it was. By a
+// script, since a transaction is refused when Redis is out of memory.
+func (r *round) lose(lock, by string, keys ...string) {
 	r.t.Helper()
-	ctx := r.t.Context()
+	const now = `local t = redis.call('TIME'); `
 	since := processtest.Monotonic()
-	tx := r.redis.TxPipeline()
-	now := tx.Time(ctx)
-	by(ctx, tx)
-	_, err := tx.Exec(ctx)
+	token, err := r.redis.Eval(r.t.Context(), now+by+`; return t[1] * 1000000 + t[2]`, keys).Int64()
 	r.must(err)
-	r.record(history.Loss{Lock: lock, Since: since, At: processtest.Monotonic(), Token: now.Val().UnixMicro()})
+	r.record(history.Loss{Lock: lock, Since: since, At: processtest.Monotonic(), Token: token})
 }
 
 func (r *round) record(l history.Loss) {
@@ -185,13 +176,14 @@ func (r *round) may(f fault) bool {
 		return false
 	}
 	return !slices.ContainsFunc(r.active, func(a active) bool {
-		switch {
-		case f.where == network:
+		switch f.where {
+		case network:
 			return a.where == network
-		case f.where == silence:
+		case silence:
 			return a.where == silence || a.where == server
-		case f.where == server:
+		case server:
 			return a.where == silence
+		case clients:
 		}
 		return false
 	})

@@ -62,9 +62,14 @@ func (r *round) watch() (stop func()) {
 	return func() {
 		cancel()
 		watcher.Wait()
-		if err := client.Close(r.t.Context()); err != nil {
-			r.t.Error(err)
-		}
+		r.closed(client)
+	}
+}
+
+func (r *round) closed(c *holdfast.Client) {
+	r.t.Helper()
+	if err := c.Close(r.t.Context()); err != nil {
+		r.t.Error(err)
 	}
 }
 
@@ -76,11 +81,7 @@ func (r *round) nothingLeft(pages []string) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	defer func() {
-		if err := client.Close(r.t.Context()); err != nil {
-			r.t.Error(err)
-		}
-	}()
+	defer r.closed(client)
 	all := newLocks(client)
 	takes := map[string]func(context.Context) (*holdfast.Lease, error){
 		"mutex": all.mutex.Lock, "reentrant": all.reentrant.Lock, "rwlock": all.rwlock.Lock,
@@ -91,10 +92,10 @@ func (r *round) nothingLeft(pages []string) {
 	}
 	for name, take := range takes {
 		ctx, cancel := context.WithTimeout(r.t.Context(), patience)
-		lease, err := take(ctx)
+		lease, refused := take(ctx)
 		cancel()
-		if err != nil {
-			r.t.Errorf("%s is not free, though nobody is left who could hold it: %v", name, err)
+		if refused != nil {
+			r.t.Errorf("%s is not free, though nobody is left who could hold it: %v", name, refused)
 			continue
 		}
 		contract.Release(r.t, lease)

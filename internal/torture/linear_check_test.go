@@ -17,8 +17,9 @@ func made(kind, outcome string, call, ret time.Duration, token int64) done {
 	}
 }
 
-func until(d done, at time.Duration) done {
-	d.Until = at
+// until50 is with a deadline of 50.
+func until50(d done) done {
+	d.Until = 50
 	return d
 }
 
@@ -50,10 +51,10 @@ func TestSearch(t *testing.T) {
 
 		// A release of which nobody knows may be done late, but before the next hold.
 		"an unknown release":     {[]done{made(lock, ok, 1, 5, 7), made(release, unknown, 10, 12, 7), made(try, busy, 13, 15, 0), made(lock, ok, 16, 18, 8)}, nil, true},
-		"a release never called": {[]done{until(made(lock, ok, 1, 5, 7), 50), made(lock, ok, 16, 60, 8)}, nil, true},
-		"before the deadline":    {[]done{until(made(lock, ok, 1, 5, 7), 50), made(lock, ok, 16, 40, 8)}, nil, false},
-		"confirmed, but gone":    {[]done{until(made(lock, ok, 1, 5, 7), 50), made(lock, ok, 51, 60, 8), made(release, ok, 70, 75, 7)}, nil, false},
-		"lost, as it was":        {[]done{until(made(lock, ok, 1, 5, 7), 50), made(lock, ok, 51, 60, 8), until(made(release, outcomeLost, 70, 75, 7), 50)}, nil, true},
+		"a release never called": {[]done{until50(made(lock, ok, 1, 5, 7)), made(lock, ok, 16, 60, 8)}, nil, true},
+		"before the deadline":    {[]done{until50(made(lock, ok, 1, 5, 7)), made(lock, ok, 16, 40, 8)}, nil, false},
+		"confirmed, but gone":    {[]done{until50(made(lock, ok, 1, 5, 7)), made(lock, ok, 51, 60, 8), made(release, ok, 70, 75, 7)}, nil, false},
+		"lost, as it was":        {[]done{until50(made(lock, ok, 1, 5, 7)), made(lock, ok, 51, 60, 8), until50(made(release, outcomeLost, 70, 75, 7))}, nil, true},
 
 		// A loss of data frees the mutex, and nothing else.
 		"after a loss":       {[]done{made(lock, ok, 1, 5, 7), made(lock, ok, 12, 14, 8), made(release, outcomeLost, 20, 25, 7)}, []history.Loss{{Since: 8, At: 10}}, true},
