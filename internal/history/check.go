@@ -10,6 +10,7 @@ import (
 
 // Violation is something in a history that must not be.
 type Violation struct {
+	Lock string
 	At   time.Duration
 	Text string
 }
@@ -68,12 +69,12 @@ func overloads(ops []Op) []Violation {
 		live = slices.DeleteFunc(live, func(l Op) bool { return l.To <= o.From })
 		for _, l := range live {
 			if l.Owner == o.Owner && l.Token != o.Token {
-				found = append(found, Violation{o.From, fmt.Sprintf("two tokens of one owner at once: %v and %v", l, o)})
+				found = append(found, Violation{Lock: o.Lock, At: o.From, Text: fmt.Sprintf("two tokens of one owner at once: %v and %v", l, o)})
 			}
 		}
 		live = append(live, o)
 		if load, limit := weigh(live); load > limit {
-			found = append(found, Violation{o.From, fmt.Sprintf("%d held of %d:\n\t%s", load, limit, list(live))})
+			found = append(found, Violation{Lock: o.Lock, At: o.From, Text: fmt.Sprintf("%d held of %d:\n\t%s", load, limit, list(live))})
 		}
 	}
 	return found
@@ -123,7 +124,7 @@ func disorders(ops []Op) []Violation {
 		for _, before := range highest {
 			same := before.Owner == o.Owner
 			if same && before.Token > o.Token || before.excludes(o) && before.Token >= o.Token {
-				found = append(found, Violation{o.From, fmt.Sprintf("a lower token after a higher one: %v, then %v", before, o)})
+				found = append(found, Violation{Lock: o.Lock, At: o.From, Text: fmt.Sprintf("a lower token after a higher one: %v, then %v", before, o)})
 			}
 		}
 	}
@@ -135,13 +136,13 @@ func doubles(ops []Op) []Violation {
 	tokens, ids := make(map[int64]Op), make(map[string]Op)
 	for _, o := range ops {
 		if o.Token <= 0 {
-			found = append(found, Violation{o.From, fmt.Sprintf("no token: %v", o)})
+			found = append(found, Violation{Lock: o.Lock, At: o.From, Text: fmt.Sprintf("no token: %v", o)})
 		}
 		if other, ok := tokens[o.Token]; ok && other.Owner != o.Owner {
-			found = append(found, Violation{o.From, fmt.Sprintf("one token for two: %v and %v", other, o)})
+			found = append(found, Violation{Lock: o.Lock, At: o.From, Text: fmt.Sprintf("one token for two: %v and %v", other, o)})
 		}
 		if other, ok := ids[o.ID]; ok && other.Owner != o.Owner {
-			found = append(found, Violation{o.From, fmt.Sprintf("one id, %s, for two: %v and %v", o.ID, other, o)})
+			found = append(found, Violation{Lock: o.Lock, At: o.From, Text: fmt.Sprintf("one id, %s, for two: %v and %v", o.ID, other, o)})
 		}
 		tokens[o.Token], ids[o.ID] = o, o
 	}

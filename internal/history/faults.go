@@ -41,9 +41,9 @@ func remains(ops []Op, losses []Loss) []Violation {
 			switch {
 			case !loss.concerns(o):
 			case o.Asked > loss.At: // 0 if nobody asked Redis for it
-				found = append(found, Violation{o.From, fmt.Sprintf("asked for after a loss of data, with a token from before, which was %d: %v", loss.Token, o)})
+				found = append(found, Violation{Lock: o.Lock, At: o.From, Text: fmt.Sprintf("asked for after a loss of data, with a token from before, which was %d: %v", loss.Token, o)})
 			case o.TTL > 0 && o.lasted() && o.To > loss.At+o.TTL:
-				found = append(found, Violation{o.To, fmt.Sprintf("held for %v after a loss of data, with a TTL of %v: %v", o.To-loss.At, o.TTL, o)})
+				found = append(found, Violation{Lock: o.Lock, At: o.To, Text: fmt.Sprintf("held for %v after a loss of data, with a TTL of %v: %v", o.To-loss.At, o.TTL, o)})
 			}
 		}
 	}

@@ -34,7 +34,7 @@ func CheckOrder(ops []Op, places []Place, spans []Span) (found []Violation, look
 			later, _ := slices.BinarySearchFunc(all, at+1, func(o Op, at time.Duration) int { return cmp.Compare(o.Asked, at) })
 			if later < len(all) && first[later].Token < a.Token {
 				b := first[later]
-				found = append(found, Violation{b.From, fmt.Sprintf(
+				found = append(found, Violation{Lock: b.Lock, At: b.From, Text: fmt.Sprintf(
 					"passed over: %v was seen in the queue, %v later another was asked for, which was granted first: %v", a, b.Asked-at, b)})
 			}
 		}

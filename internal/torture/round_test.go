@@ -104,7 +104,7 @@ func newRound(t *testing.T, p plan) *round {
 	for range processes {
 		r.storm.Traffic = append(r.storm.Traffic, history.Traffic{
 			Goroutines: 6, Requests: requests(), Pause: 8 * time.Millisecond,
-			Hold: 4 * time.Millisecond, Long: 150 * time.Millisecond, LongOne: 60,
+			Hold: 4 * time.Millisecond, Long: 2 * ttl, LongOne: 100, // so that some would outlast a loss of data
 			CancelOne: 6, Wait: 100 * time.Millisecond, LightenOne: 3, RenewOne: 10, AbandonOne: 50,
 		})
 	}
@@ -197,7 +197,11 @@ func (r *round) keep(ops []history.Op) {
 		return
 	}
 	path := r.file("history.txt")
-	text := history.Timeline(ops, r.storm.Notes(), 0, 1<<31)
+	var text string
+	for _, lock := range lockNames {
+		its := slices.DeleteFunc(slices.Clone(ops), func(o history.Op) bool { return o.Lock != lock })
+		text += lock + "\n" + history.Timeline(its, r.storm.Notes(), 0, 1<<31) + "\n"
+	}
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		r.t.Error(err)
 	}
