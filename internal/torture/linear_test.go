@@ -47,6 +47,9 @@ type book struct {
 }
 
 func (b *book) take(process string, r processtest.Report) error {
+	if r.Event != eventCalled && r.Event != eventReturned {
+		return fmt.Errorf("%s: %s", r.Event, r.Error)
+	}
 	var s step
 	if err := r.Read(&s); err != nil {
 		return err
@@ -68,8 +71,6 @@ func (b *book) take(process string, r processtest.Report) error {
 		}
 		d.step, d.ret = s, s.At
 		b.calls[id] = d
-	default:
-		return fmt.Errorf("%s: %s", r.Event, r.Error)
 	}
 	return nil
 }

@@ -197,12 +197,12 @@ func (r *round) keep(ops []history.Op) {
 		return
 	}
 	path := r.file("history.txt")
-	var text string
+	var text strings.Builder
 	for _, lock := range lockNames {
 		its := slices.DeleteFunc(slices.Clone(ops), func(o history.Op) bool { return o.Lock != lock })
-		text += lock + "\n" + history.Timeline(its, r.storm.Notes(), 0, 1<<31) + "\n"
+		fmt.Fprintf(&text, "%s\n%s\n", lock, history.Timeline(its, r.storm.Notes(), 0, 1<<31))
 	}
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
 		r.t.Error(err)
 	}
 	r.t.Logf("the history is kept in %s", path)
