@@ -17,6 +17,7 @@ test: redis ## every test with -race; installs redis-server if it is missing
 	cd bench && go test -race ./...
 	cd guard/sqltest && go test -race ./...
 	cd otel && go test -race ./...
+	cd internal/torture && go test -race ./...
 
 .PHONY: long
 long: redis ## the tests at their full length, and every fuzz target for a minute
@@ -26,6 +27,15 @@ long: redis ## the tests at their full length, and every fuzz target for a minut
 	    go test ./$$p -run '^$$' -fuzz "^$$f\$$" -fuzztime 60s || exit 1; \
 	  done; \
 	done
+
+TIME ?= 10m
+SEED ?= 0
+FAULTS ?=
+
+.PHONY: torture
+torture: redis ## processes that lock while all fails that can; TIME=10m, SEED=n repeats a run, FAULTS=kill,restart
+	cd internal/torture && go test -race -count=1 -timeout 0 -v -run '^TestTorture$$' . \
+	  -time $(TIME) -seed $(SEED) -faults '$(FAULTS)'
 
 .PHONY: model
 model: ## the protocol, explored wholly, and each rule taken out: two minutes of CPU, 2 GB
@@ -43,6 +53,7 @@ lint: ## formatting, vet, golangci-lint, tidiness
 	go mod tidy -diff
 	cd otel && $(GOLANGCI) run ./... && $(GOLANGCI) fmt --diff ./... && go vet ./... && go mod tidy -diff
 	cd bench && $(GOLANGCI) run ./... && $(GOLANGCI) fmt --diff ./... && go vet ./... && go mod tidy -diff
+	cd internal/torture && $(GOLANGCI) run ./... && $(GOLANGCI) fmt --diff ./... && go vet ./... && go mod tidy -diff
 
 .PHONY: bench
 bench: redis ## this project and others side by side, some twenty minutes: bench/RESULTS.md

@@ -10,6 +10,7 @@ import (
 
 // Violation is something in a history that must not be.
 type Violation struct {
+	Lock string
 	At   time.Duration
 	Text string
 }
@@ -26,12 +27,35 @@ func (v Violation) String() string { return v.Text }
 //   - one token, or one id, of two owners; or two tokens of one owner at once; or
 //     no token.
 //
+// Each lock is looked at by itself. Redis may have lost its data meanwhile: what
+// was granted before, and lasts for its holder until its deadline, then excludes
+// nobody who came after the loss. But:
+//
+//   - nothing outlasts the loss by more than its TTL;
+//   - tokens go on where they were.
+//
 // The violations are in the order of time.
-func Check(ops []Op) []Violation {
+func Check(ops []Op, losses ...Loss) []Violation {
 	ops = inOrder(ops)
-	all := slices.Concat(overloads(ops), disorders(ops), doubles(ops))
+	all := remains(ops, losses)
+	for _, one := range parted(ops, func(o Op) string { return o.Lock }) {
+		all = append(all, doubles(one)...)
+	}
+	for _, one := range parted(ops, func(o Op) life { return lifeOf(o, losses) }) {
+		all = slices.Concat(all, overloads(one), disorders(one))
+	}
 	slices.SortStableFunc(all, func(a, b Violation) int { return cmp.Compare(a.At, b.At) })
 	return all
+}
+
+// parted keeps the order within each part.
+func parted[K comparable](ops []Op, key func(Op) K) map[K][]Op {
+	parts := make(map[K][]Op)
+	for _, o := range ops {
+		k := key(o)
+		parts[k] = append(parts[k], o)
+	}
+	return parts
 }
 
 // overloads goes through the beginnings and keeps the holds that are not over.
@@ -45,12 +69,12 @@ func overloads(ops []Op) []Violation {
 		live = slices.DeleteFunc(live, func(l Op) bool { return l.To <= o.From })
 		for _, l := range live {
 			if l.Owner == o.Owner && l.Token != o.Token {
-				found = append(found, Violation{o.From, fmt.Sprintf("two tokens of one owner at once: %v and %v", l, o)})
+				found = append(found, Violation{Lock: o.Lock, At: o.From, Text: fmt.Sprintf("two tokens of one owner at once: %v and %v", l, o)})
 			}
 		}
 		live = append(live, o)
 		if load, limit := weigh(live); load > limit {
-			found = append(found, Violation{o.From, fmt.Sprintf("%d held of %d:\n\t%s", load, limit, list(live))})
+			found = append(found, Violation{Lock: o.Lock, At: o.From, Text: fmt.Sprintf("%d held of %d:\n\t%s", load, limit, list(live))})
 		}
 	}
 	return found
@@ -100,7 +124,7 @@ func disorders(ops []Op) []Violation {
 		for _, before := range highest {
 			same := before.Owner == o.Owner
 			if same && before.Token > o.Token || before.excludes(o) && before.Token >= o.Token {
-				found = append(found, Violation{o.From, fmt.Sprintf("a lower token after a higher one: %v, then %v", before, o)})
+				found = append(found, Violation{Lock: o.Lock, At: o.From, Text: fmt.Sprintf("a lower token after a higher one: %v, then %v", before, o)})
 			}
 		}
 	}
@@ -112,13 +136,13 @@ func doubles(ops []Op) []Violation {
 	tokens, ids := make(map[int64]Op), make(map[string]Op)
 	for _, o := range ops {
 		if o.Token <= 0 {
-			found = append(found, Violation{o.From, fmt.Sprintf("no token: %v", o)})
+			found = append(found, Violation{Lock: o.Lock, At: o.From, Text: fmt.Sprintf("no token: %v", o)})
 		}
 		if other, ok := tokens[o.Token]; ok && other.Owner != o.Owner {
-			found = append(found, Violation{o.From, fmt.Sprintf("one token for two: %v and %v", other, o)})
+			found = append(found, Violation{Lock: o.Lock, At: o.From, Text: fmt.Sprintf("one token for two: %v and %v", other, o)})
 		}
 		if other, ok := ids[o.ID]; ok && other.Owner != o.Owner {
-			found = append(found, Violation{o.From, fmt.Sprintf("one id, %s, for two: %v and %v", o.ID, other, o)})
+			found = append(found, Violation{Lock: o.Lock, At: o.From, Text: fmt.Sprintf("one id, %s, for two: %v and %v", o.ID, other, o)})
 		}
 		tokens[o.Token], ids[o.ID] = o, o
 	}

@@ -23,12 +23,15 @@ import (
 type Op struct {
 	Process string
 	Number  int    // within its process
+	Lock    string // which, in a history of several
 	Owner   string // holds of one owner do not exclude each other; the rest of the world's do
+	Shared  bool   // others may have the same owner
 	ID      string // of the lease
 	What    string // was asked for
 
 	Weight, Limit, Token int64
 
+	TTL      time.Duration // of the lease; 0: it does not matter
 	Asked    time.Duration // the acquire was called
 	From     time.Duration // it had returned
 	To       time.Duration // the hold was over, for its holder
@@ -70,6 +73,7 @@ type Recorder struct {
 	begun map[string]int // how many, by What
 	notes []Note
 	err   error
+	faults
 }
 
 // Begin records that a hold began. What it holds of To and End is ignored.

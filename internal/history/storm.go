@@ -3,7 +3,9 @@
 package history
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -29,6 +31,10 @@ const (
 	quietTime = 20 * time.Second
 
 	calm = 500 * time.Millisecond // at most, between two faults
+
+	// aftermath is for how long a fault that is over may still show: answers that
+	// a process reads only now, requests that a network had kept.
+	aftermath = 500 * time.Millisecond
 )
 
 // Length is how long a history is to be made.
@@ -42,17 +48,25 @@ func Length(ordinary time.Duration) time.Duration {
 // Storm makes a history of several processes.
 type Storm struct {
 	Settings processtest.Settings
-	Traffic  []Traffic // of each process; its seed is set here
+	Traffic  []Traffic     // of each process; its seed is set here
+	Through  []string      // the addresses of Redis for the first of them, if they are others: proxies'
+	Seed     uint64        // 0: another each time, or that of the environment
+	Patience time.Duration // until all is quiet at the end; 0: quietTime
+	// Also is an order for each process beside its traffic, which says in the end
+	// that it is quiet. What else it says goes to Other, from several goroutines.
+	Also  func(seed uint64) string
+	Other func(process string, r processtest.Report) error
 	Recorder
 
-	t      *testing.T
-	random *rand.Rand
-	crew   []*member
-	kills  int
-	stops  int
+	t          *testing.T
+	random     *rand.Rand
+	crew       []*member
+	kills      int
+	stops      int
+	quietAfter time.Duration
 
 	mu       sync.Mutex
-	quiet    map[string]bool
+	quiet    map[string]int // how many of its orders are done
 	counts   Counts
 	troubles []string
 }
@@ -68,16 +82,12 @@ type member struct {
 // Start starts the processes and their traffic.
 func (s *Storm) Start(t *testing.T) {
 	t.Helper()
-	seed := rand.Uint64() //nolint:gosec // each run another
-	if given := os.Getenv(seedVariable); given != "" {
-		var err error
-		if seed, err = strconv.ParseUint(given, 10, 64); err != nil {
-			t.Fatalf("%s: %v", seedVariable, err)
-		}
+	if s.Seed == 0 {
+		s.Seed = newSeed(t)
+		t.Logf("%s=%d", seedVariable, s.Seed)
 	}
-	t.Logf("%s=%d", seedVariable, seed)
-	s.t, s.random = t, rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // a seed repeats it
-	s.quiet = make(map[string]bool)
+	s.t, s.random = t, rand.New(rand.NewPCG(s.Seed, 0)) //nolint:gosec // a seed repeats it
+	s.quiet = make(map[string]int)
 	for slot := range s.Traffic {
 		m := &member{slot: slot}
 		s.crew = append(s.crew, m)
@@ -88,12 +98,29 @@ func (s *Storm) Start(t *testing.T) {
 	}
 }
 
+func newSeed(t *testing.T) uint64 {
+	t.Helper()
+	given := os.Getenv(seedVariable)
+	if given == "" {
+		return rand.Uint64() //nolint:gosec // each run another
+	}
+	seed, err := strconv.ParseUint(given, 10, 64)
+	if err != nil {
+		t.Fatalf("%s: %v", seedVariable, err)
+	}
+	return seed
+}
+
 // launch starts a process in the place of a member, under a new name.
 func (s *Storm) launch(m *member) {
 	s.t.Helper()
 	m.generation++
 	m.name = fmt.Sprintf("p%d.%d", m.slot, m.generation)
-	m.process = processtest.Start(s.t, s.Settings)
+	set := s.Settings
+	if m.slot < len(s.Through) {
+		set.Addr = s.Through[m.slot]
+	}
+	m.process = processtest.Start(s.t, set)
 	name := m.name
 	m.process.Follow(func(r processtest.Report) { s.take(name, r) })
 }
@@ -101,12 +128,24 @@ func (s *Storm) launch(m *member) {
 func (s *Storm) play(m *member) {
 	s.t.Helper()
 	traffic := s.Traffic[m.slot]
-	traffic.Seed = s.random.Uint64()
+	traffic.Seed, traffic.Rough = s.random.Uint64(), s.Settings.Rough
 	text, err := json.Marshal(traffic)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	m.process.Tell("traffic " + string(text))
+	if s.Also != nil {
+		m.process.Tell(s.Also(s.random.Uint64()))
+	}
+}
+
+// isQuiet is called with s.mu.
+func (s *Storm) isQuiet(process string) bool {
+	orders := 1
+	if s.Also != nil {
+		orders++
+	}
+	return s.quiet[process] == orders
 }
 
 // take takes in a report. Each process has a goroutine that does.
@@ -127,11 +166,16 @@ func (s *Storm) take(process string, r processtest.Report) {
 		var c Counts
 		err = r.Read(&c)
 		s.mu.Lock()
-		s.quiet[process] = true
-		s.counts.add(c)
+		s.quiet[process]++
+		s.counts.Add(c)
 		s.mu.Unlock()
-	default: // eventTrouble among them
+	case eventTrouble:
+		err = errors.New(r.Error)
+	default:
 		err = fmt.Errorf("%s: %s", r.Event, r.Error)
+		if s.Other != nil {
+			err = s.Other(process, r)
+		}
 	}
 	if err != nil {
 		s.mu.Lock()
@@ -146,19 +190,23 @@ func (s *Storm) Rage(d time.Duration, look func()) {
 	s.t.Helper()
 	for end := processtest.Monotonic() + d; processtest.Monotonic() < end; {
 		processtest.Await(s.t, processtest.Monotonic()+upTo(s.random, calm))
-		m := s.crew[s.random.IntN(len(s.crew))]
+		slot := s.random.IntN(len(s.crew))
 		if oneIn(s.random, 2) {
-			s.kill(m)
+			s.Kill(slot)
 		} else {
-			s.stop(m, upTo(s.random, 2*s.Settings.TTL))
+			resume := s.Stop(slot)
+			processtest.Await(s.t, processtest.Monotonic()+upTo(s.random, 2*s.Settings.TTL))
+			resume()
 		}
 		look()
 	}
 }
 
-func (s *Storm) kill(m *member) {
+// Kill kills a process. Another replaces it when Kill returns.
+func (s *Storm) Kill(slot int) {
 	s.t.Helper()
 	s.kills++
+	m := s.crew[slot]
 	at := processtest.Monotonic() // it lived until then at least
 	m.process.Kill()
 	s.Killed(m.name, at)
@@ -166,28 +214,54 @@ func (s *Storm) kill(m *member) {
 	s.play(m)
 }
 
-func (s *Storm) stop(m *member, d time.Duration) {
+// Stop stops a process until the returned function is called, unless it is killed
+// before that.
+func (s *Storm) Stop(slot int) (resume func()) {
 	s.t.Helper()
 	s.stops++
-	s.Note(processtest.Monotonic(), m.name, "stopped")
-	m.process.Stop()
-	processtest.Await(s.t, processtest.Monotonic()+d)
-	s.Note(processtest.Monotonic(), m.name, "resumed")
-	m.process.Resume()
+	m := s.crew[slot]
+	process, name, from := m.process, m.name, processtest.Monotonic()
+	s.Note(from, name, "stopped")
+	process.Stop()
+	return func() {
+		s.Disturb(Span{Process: name, From: from, To: processtest.Monotonic() + aftermath})
+		if m.process != process {
+			return
+		}
+		s.Note(processtest.Monotonic(), name, "resumed")
+		process.Resume()
+	}
 }
 
-// Halt lets every goroutine of every process come to the end of its turn, with
-// no wait cut off, closes the processes, and verifies the history, which it
-// returns.
+// Name is that of the process which is in that slot now.
+func (s *Storm) Name(slot int) string { return s.crew[slot].name }
+
+// Sum is what the processes did that were not killed, once they were halted, and
+// how long it took until all were quiet then.
+func (s *Storm) Sum() (Counts, time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.counts, s.quietAfter
+}
+
+// Halt is Still, and verifies the history.
 func (s *Storm) Halt() []Op {
+	s.t.Helper()
+	s.Still()
+	return s.Verify(s.t)
+}
+
+// Still lets every goroutine of every process come to the end of its turn, with no
+// wait cut off, and closes the processes. It returns the history.
+func (s *Storm) Still() []Op {
 	s.t.Helper()
 	for _, m := range s.crew {
 		m.process.Tell("halt")
 	}
 	before := processtest.Monotonic()
 	defer s.explain() // should the next line end the test
-	contract.Within(s.t, quietTime, "every goroutine to have its turn", s.allQuiet)
-	quiet := processtest.Monotonic() - before
+	contract.Within(s.t, cmp.Or(s.Patience, quietTime), "every goroutine to have its turn", s.allQuiet)
+	s.quietAfter = processtest.Monotonic() - before
 	for _, m := range s.crew {
 		m.process.Close()
 	}
@@ -200,9 +274,9 @@ func (s *Storm) Halt() []Op {
 		}
 		s.t.Error(text)
 	}
-	ops := s.Verify(s.t)
+	ops, _ := s.Ops() // who verifies it looks at the error
 	s.t.Logf("%d holds; %d killed, %d stopped; quiet after %v; of those not killed: %+v; waits:%s",
-		len(ops), s.kills, s.stops, quiet.Round(time.Millisecond), s.counts, Waits(ops))
+		len(ops), s.kills, s.stops, s.quietAfter.Round(time.Millisecond), s.counts, Waits(ops))
 	return ops
 }
 
@@ -221,7 +295,7 @@ func (s *Storm) explain() {
 	}
 	for _, m := range s.crew {
 		s.mu.Lock()
-		quiet := s.quiet[m.name]
+		quiet := s.isQuiet(m.name)
 		s.mu.Unlock()
 		if !quiet {
 			s.t.Logf("%s is not quiet", m.name)
@@ -244,7 +318,7 @@ func (s *Storm) allQuiet() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, m := range s.crew {
-		if !s.quiet[m.name] {
+		if !s.isQuiet(m.name) {
 			return false
 		}
 	}

@@ -22,14 +22,24 @@ func (r *Recorder) Verify(t *testing.T) []Op {
 	if err != nil {
 		t.Errorf("the history has gaps: %v", err)
 	}
-	found := Check(ops)
+	found := Check(ops, r.Losses()...)
+	places, spans := r.queued()
+	passed, looked := CheckOrder(ops, places, spans)
+	if looked > 0 {
+		t.Logf("%d holds were looked at for who passed them in the queue", looked)
+	}
+	found = append(found, passed...)
 	for _, v := range found[:min(len(found), shownViolations)] {
-		t.Errorf("%v\n%s", v, Timeline(ops, r.Notes(), v.At, shownEvents))
+		t.Errorf("%v\n%s", v, Timeline(ofLock(ops, v.Lock), r.Notes(), v.At, shownEvents))
 	}
 	if len(found) > shownViolations {
 		t.Errorf("and %d more violations", len(found)-shownViolations)
 	}
 	return ops
+}
+
+func ofLock(ops []Op, lock string) []Op {
+	return slices.DeleteFunc(slices.Clone(ops), func(o Op) bool { return o.Lock != lock })
 }
 
 // Timeline writes what happened around that time, n events before and after it,

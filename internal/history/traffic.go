@@ -3,6 +3,7 @@
 package history
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,17 +30,26 @@ type Traffic struct {
 	Pause      time.Duration // at most, before each
 	CancelOne  int           // one wait in so many ends early, by deadline or cancellation; 0: none
 	LightenOne int           // one heavy hold in so many is downgraded; 0: none
+	RenewOne   int           // one hold in so many is renewed by its holder; 0: none
+	AbandonOne int           // one hold in so many is dropped without a release; 0: none
+	Wait       time.Duration // the longest that a wait which ends early lasts; 0: maxWait
 	Seed       uint64
+
+	// Rough: Redis fails, too. What it says is counted, and only what a lock must
+	// not do even then is reported.
+	Rough bool
 }
 
 // Request is one thing to acquire.
 type Request struct {
 	Argument      string // of the package under test; "try ..." may be refused
+	Lock          string // which, where there are several
 	Weight, Limit int64
-	Owner         string // "": each acquisition has its own
+	Owner         string        // "": each acquisition has its own
+	TTL           time.Duration // of the lease; 0: it does not matter
 }
 
-// maxWait is the longest that a wait which ends early may last.
+// maxWait is the longest that a wait which ends early may last by default.
 const maxWait = 6 * time.Millisecond
 
 // The events of a child: a hold began, is over; what should not have happened;
@@ -61,14 +71,21 @@ type ending struct {
 // Counts is the Data of an eventQuiet.
 type Counts struct {
 	Acquired, Refused, Cancelled, Lost, Lightened int64
+
+	Renewed, Abandoned int64
+	Failed             int64 // Redis refused, or nobody knows
 }
 
-func (c *Counts) add(d Counts) {
+// Add adds those of another process.
+func (c *Counts) Add(d Counts) {
 	c.Acquired += d.Acquired
 	c.Refused += d.Refused
 	c.Cancelled += d.Cancelled
 	c.Lost += d.Lost
 	c.Lightened += d.Lightened
+	c.Renewed += d.Renewed
+	c.Abandoned += d.Abandoned
+	c.Failed += d.Failed
 }
 
 // Orders are what a child must obey to take part in a history: "traffic", "halt"
@@ -110,7 +127,7 @@ func (p *player) play(ctx context.Context, w *processtest.Worker, argument strin
 	for i := range p.Goroutines {
 		random := rand.New(rand.NewPCG(p.Seed, uint64(i))) //nolint:gosec // a seed repeats it
 		all.Go(func() {
-			for !p.over() {
+			for !p.over() && ctx.Err() == nil {
 				p.turn(ctx, random)
 			}
 		})
@@ -131,7 +148,7 @@ func (p *player) over() bool {
 func (p *player) count(c Counts) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.counts.add(c)
+	p.counts.Add(c)
 }
 
 func (p *player) trouble(format string, args ...any) {
@@ -154,7 +171,7 @@ func (p *player) turn(ctx context.Context, random *rand.Rand) {
 	early := oneIn(random, p.CancelOne)
 	if early {
 		var stop func()
-		ctx, stop = endsEarly(ctx, random)
+		ctx, stop = endsEarly(ctx, random, cmp.Or(p.Wait, maxWait))
 		defer stop()
 	}
 	asked := processtest.Monotonic()
@@ -167,29 +184,39 @@ func (p *player) turn(ctx context.Context, random *rand.Rand) {
 	p.count(Counts{Acquired: 1})
 	ctx = context.WithoutCancel(ctx)
 	o := Op{
-		Owner: q.Owner, ID: lease.ID(), What: q.Argument, Weight: q.Weight, Limit: q.Limit, Token: lease.Token(),
-		Asked: asked, From: from,
+		Lock: q.Lock, Owner: q.Owner, Shared: q.Owner != "", ID: lease.ID(), What: q.Argument,
+		Weight: q.Weight, Limit: q.Limit, Token: lease.Token(), TTL: q.TTL, Asked: asked, From: from,
 	}
 	p.began(&o, lease)
 	p.hold(ctx, random, lease)
-	if q.Weight > 1 && p.Downgrade != nil && oneIn(random, p.LightenOne) {
+	if oneIn(random, p.RenewOne) {
+		p.renew(ctx, o, lease)
+		p.hold(ctx, random, lease)
+	}
+	if q.Weight == holdfast.All && p.Downgrade != nil && oneIn(random, p.LightenOne) {
 		p.ended(o, lease, "downgraded")
 		if lease = p.lighten(ctx, lease); lease == nil {
 			return
 		}
-		o.Weight, o.What, o.Asked, o.From = 1, "downgraded", 0, processtest.Monotonic()
+		o.Weight, o.What, o.TTL, o.Asked, o.From = 1, "downgraded", 0, 0, processtest.Monotonic()
 		p.began(&o, lease)
 		p.hold(ctx, random, lease)
 	}
+	if oneIn(random, p.AbandonOne) {
+		p.ended(o, lease, "abandoned")
+		p.count(Counts{Abandoned: 1})
+		runtime.GC() // nothing refers to the lease any more: it is released now
+		return
+	}
 	p.ended(o, lease, "released")
 	if err := lease.Release(ctx); err != nil && !errors.Is(err, holdfast.ErrLost) {
-		p.trouble("release of %v: %v", o, err)
+		p.failed("release of %v: %v", o, err)
 	}
 }
 
 // endsEarly is a context that soon ends, in one of the two ways there are.
-func endsEarly(ctx context.Context, random *rand.Rand) (ending context.Context, stop func()) {
-	d := upTo(random, maxWait)
+func endsEarly(ctx context.Context, random *rand.Rand, most time.Duration) (ending context.Context, stop func()) {
+	d := upTo(random, most)
 	if oneIn(random, 2) {
 		return context.WithTimeout(ctx, d)
 	}
@@ -209,6 +236,8 @@ func (p *player) refused(q Request, early bool, err error) {
 	switch {
 	case early && ended:
 		p.count(Counts{Cancelled: 1})
+	case p.Rough && strings.Contains(err.Error(), "WRONGTYPE"): // the one refusal that is for good
+		p.count(Counts{Failed: 1})
 	case !q.tries():
 		p.trouble("acquire %q: %v", q.Argument, err)
 	case errors.As(err, &held):
@@ -216,7 +245,26 @@ func (p *player) refused(q Request, early bool, err error) {
 	case strings.Contains(err.Error(), "came after the lease"): // of a process that was stopped
 		p.count(Counts{Lost: 1})
 	default:
-		p.trouble("try %q: %v", q.Argument, err)
+		p.failed("try %q: %v", q.Argument, err)
+	}
+}
+
+// failed takes in an error that only a failure of Redis explains.
+func (p *player) failed(format string, args ...any) {
+	if p.Rough {
+		p.count(Counts{Failed: 1})
+		return
+	}
+	p.trouble(format, args...)
+}
+
+func (p *player) renew(ctx context.Context, o Op, lease *holdfast.Lease) {
+	err := lease.Renew(ctx)
+	switch {
+	case err == nil:
+		p.count(Counts{Renewed: 1})
+	case !errors.Is(err, holdfast.ErrLost):
+		p.failed("renewal of %v: %v", o, err)
 	}
 }
 
@@ -241,7 +289,7 @@ func (p *player) ended(o Op, lease *holdfast.Lease, why string) {
 		why = "lost: " + string(lost.Reason)
 		p.count(Counts{Lost: 1})
 		// Nobody takes leases away here, so nobody but the clock may end one.
-		if lost.Reason != holdfast.LostExpired && lost.Reason != holdfast.LostUnreachable {
+		if !p.Rough && lost.Reason != holdfast.LostExpired && lost.Reason != holdfast.LostUnreachable {
 			p.trouble("%v: %v", o, err)
 		}
 	}
@@ -257,7 +305,7 @@ func (p *player) lighten(ctx context.Context, heavy *holdfast.Lease) *holdfast.L
 		p.count(Counts{Lightened: 1})
 		return light
 	case !errors.Is(err, holdfast.ErrLost):
-		p.trouble("downgrade: %v", err)
+		p.failed("downgrade: %v", err)
 	}
 	return nil
 }

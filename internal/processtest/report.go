@@ -17,6 +17,11 @@ type Settings struct {
 	Every          time.Duration // between two polls; 0: as by default
 	WithoutRenewal bool
 	Limit          int64 // of a semaphore
+
+	// Rough: Redis may fail from the start.
+	Rough bool
+	// Timeout is that of the go-redis client, for each answer; 0: as by default.
+	Timeout time.Duration
 }
 
 // Options are those of the child's locks.
