@@ -59,7 +59,7 @@ func TestEvicted(t *testing.T) {
 		})
 		evicted := time.Now()
 		b.do("CONFIG", "SET", "maxmemory", "0")
-		<-lease.Done()
+		contract.Eventually(t, "the holder to be told", func() bool { return lease.Err() != nil })
 		var why *holdfast.LostError
 		if err := lease.Err(); !errors.As(err, &why) || why.Reason != holdfast.LostRemoved {
 			t.Errorf("Err: %v", err)
@@ -164,7 +164,8 @@ func TestExpiryNeedsNoEvent(t *testing.T) {
 		rdb := redis.NewClient(&redis.Options{Addr: p.Addr()})
 		t.Cleanup(func() { _ = rdb.Close() })
 		lease := contract.Lock(t, kinds[kind](newClient(t, rdb, holdfast.WithTTL(ttl)), "lock"))
-		waiter := b.of(kind)
+		slow := holdfast.WithBackOff(func() holdfast.BackOff { return every(time.Hour) })
+		waiter := b.of(kind, slow)
 		waiting := contract.Go(t.Context(), waiter)
 		queuedBehind(t, waiter, 1)
 		p.Blackhole(true, true)

@@ -143,7 +143,7 @@ func TestSplitBrain(t *testing.T) {
 			if second.Token() <= first.Token() {
 				t.Errorf("token %d after %d", second.Token(), first.Token())
 			}
-			<-first.Done()
+			contract.Eventually(t, "the old holder to be told", func() bool { return first.Err() != nil })
 			var why *holdfast.LostError
 			if err := first.Err(); !errors.As(err, &why) || why.Reason != holdfast.LostUnreachable || why.Err == nil {
 				t.Errorf("the old holder: %v", err)
