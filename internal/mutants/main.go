@@ -124,6 +124,9 @@ func tryAll(ctx context.Context, out io.Writer, all []mutant, workers int, limit
 		})
 	}
 	for i := range all {
+		if ctx.Err() != nil {
+			break // the rest would only fail
+		}
 		next <- i
 	}
 	close(next)
