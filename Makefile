@@ -41,6 +41,10 @@ torture: redis ## processes that lock while all fails that can; TIME=10m, SEED=n
 model: ## the protocol, explored wholly, and each rule taken out: two minutes of CPU, 2 GB
 	go run ./internal/model
 
+.PHONY: mutants
+mutants: redis ## each rule broken on purpose, and its test must fail: some minutes
+	go run ./internal/mutants
+
 .PHONY: redis
 redis: # what the tests need, from the system's package manager
 	@command -v $(HOLDFAST_TEST_SERVER) >/dev/null || sh internal/testredis/install.sh

@@ -11,13 +11,21 @@ import (
 	"github.com/holdfast-go/holdfast/mutex"
 )
 
+// seldom is a BackOff of an hour.
+type seldom struct{}
+
+func (seldom) NextBackOff() time.Duration { return time.Hour }
+func (seldom) Reset()                     {}
+
 // TestForeignHolder: another library's "SET name value NX PX ttl" is a lock,
 // whoever waits for it polls, and a key without TTL has no end to report.
 func TestForeignHolder(t *testing.T) {
 	t.Parallel()
 	contract.Backends(t, kind, func(t *testing.T, e *contract.Env) {
 		ctx := t.Context()
-		m := mutex.New(e.Client(t, holdfast.WithPrefix("")), "shared")
+		// By its own pace it would poll after 10 s.
+		slow := holdfast.WithBackOff(func() holdfast.BackOff { return seldom{} })
+		m := mutex.New(e.Client(t, holdfast.WithPrefix(""), slow), "shared")
 		var held *holdfast.HeldError
 
 		e.Redis.Set(ctx, "shared", "somebody", 20*time.Second)

@@ -274,6 +274,9 @@ func (e *Env) NothingLeft(t *testing.T) {
 
 func endsByItself(t *testing.T, rdb redis.UniversalClient, name string) bool {
 	t.Helper()
+	if rdb.PTTL(t.Context(), name).Val() <= 0 {
+		return false // it stays for ever
+	}
 	switch kind := rdb.Type(t.Context(), name).Val(); {
 	case len(name) > 11 && name[:11] == "holdfast:t:":
 		return true

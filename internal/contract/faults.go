@@ -43,6 +43,7 @@ func RunFaults(t *testing.T, k Kind) {
 		{"LeaveReplyLost", leaveReplyLost},
 		{"WakeUpLost", wakeUpLost},
 		{"SubscriptionKilled", subscriptionKilled},
+		{"SubscribedAfterTheRelease", subscribedLate},
 		{"PollUnderWayKeepsNoRenewalBack", pollUnderWay},
 		{"OneReleaseAtATime", oneRelease},
 		{"GrantThatEndsUnseen", grantEndsUnseen},
@@ -58,6 +59,8 @@ func RunFaults(t *testing.T, k Kind) {
 		{"AcquireReplyNeverComes", acquireHangs},
 		{"RenewReplyLost", renewReplyLost},
 		{"RenewHangsOnce", renewHangsOnce},
+		{"RenewalUnderWayAtRelease", renewalAtRelease},
+		{"LateRenewalCountsFromItsSend", lateRenewal},
 		{"ReleaseReplyLost", releaseReplyLost},
 		{"ReleaseHangs", releaseHangs},
 

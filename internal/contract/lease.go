@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,6 +46,22 @@ func renews(t *testing.T, e *Env) {
 		t.Error("Done is closed")
 	}
 	Release(t, lease)
+}
+
+// deadlineIsMonotonic: a deadline has the reading of the clock that is never set,
+// at first and after a renewal, or a step of the other one would move its end.
+func deadlineIsMonotonic(t *testing.T, e *Env) {
+	lease := Lock(t, e.New(e.Client(t), "monotonic"))
+	defer Release(t, lease)
+	for _, when := range []string{"acquired", "renewed"} {
+		// Nothing in package time tells it but the text.
+		if d := lease.Deadline(); !strings.Contains(d.String(), " m=") {
+			t.Errorf("when %s: %v", when, d)
+		}
+		if err := lease.Renew(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func withoutRenewalEndsAtTTL(t *testing.T, e *Env) {

@@ -216,10 +216,11 @@ func subscriptionKilled(t *testing.T, e *Env) {
 	}
 }
 
-// cutOffHolder: a holder that Redis cannot hear stops before anybody else starts.
+// cutOffHolder: a holder that Redis cannot hear, or that cannot hear Redis, stops
+// before anybody else starts.
 func cutOffHolder(t *testing.T, e *Env) {
 	const ttl = 1200 * time.Millisecond // of which the margin is enough for a busy machine's goroutines
-	for range 3 {
+	for _, lost := range []struct{ requests, replies bool }{{true, true}, {true, false}, {false, true}} {
 		b, p := e.proxied(t, holdfast.WithTTL(ttl))
 		lease := Lock(t, e.New(b, "cut"))
 		over := make(chan time.Time, 1)
@@ -228,7 +229,7 @@ func cutOffHolder(t *testing.T, e *Env) {
 			over <- time.Now()
 		}()
 		waiting := Go(t.Context(), e.New(e.Client(t), "cut"))
-		p.Blackhole(true, true)
+		p.Blackhole(lost.requests, lost.replies)
 		r := Get(t, waiting)
 		acquired := time.Now()
 		if lease.Err() == nil {
@@ -237,8 +238,8 @@ func cutOffHolder(t *testing.T, e *Env) {
 		if r.Err != nil {
 			t.Fatal(r.Err)
 		}
-		if lost := <-over; lost.After(acquired) {
-			t.Errorf("Done was closed %v after the next holder started", lost.Sub(acquired))
+		if end := <-over; end.After(acquired) {
+			t.Errorf("Done was closed %v after the next holder started", end.Sub(acquired))
 		}
 		if reason := lostReason(lease.Err()); reason != holdfast.LostUnreachable {
 			t.Errorf("Err: %v", lease.Err())

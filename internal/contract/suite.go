@@ -69,6 +69,7 @@ var suite = []testCase{
 	{"DeadHolderFreesAtTTL", deadHolderFreesAtTTL},
 
 	{"Renews", renews},
+	{"DeadlineIsMonotonic", deadlineIsMonotonic},
 	{"WithoutRenewalEndsAtTTL", withoutRenewalEndsAtTTL},
 	{"RenewExtends", renewExtends},
 	{"MaxHold", maxHold},

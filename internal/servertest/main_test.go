@@ -67,3 +67,16 @@ func isWord(err error, word string) bool {
 	var reply redis.Error
 	return errors.As(err, &reply) && redis.HasErrorPrefix(reply, word)
 }
+
+// short is a context that lasts a moment.
+func short(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// given is the error of a lock that may have been taken.
+func given(_ *holdfast.Lease, err error) error { return err }
+
+func isTimeout(err error) bool { return errors.Is(err, context.DeadlineExceeded) }
