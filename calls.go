@@ -24,8 +24,13 @@ func (k *Core) bind() {
 		k.allKeys = append(k.allKeys, k.keys.Shares)
 		k.holdKeys = []any{k.keys.Lock, k.keys.Shares}
 	}
+	k.laneKey.lock = k.keys.Lock
 	k.lease = strconv.FormatInt(k.set.ttl.Milliseconds(), 10)
-	k.request = k.requestFor("")
+	request := k.requestFor("")
+	k.request = request
+	if k.local = k.kind.Passes && k.set.renew && k.set.minHold == 0 && k.set.replicas == 0; k.local {
+		k.laneKey = laneKey{lock: k.keys.Lock, request: request, maxHold: k.set.maxHold, backOff: k.set.backOff}
+	}
 	first := pace{ceiling: k.set.ttl / 3}
 	k.interval = first.next(k.set.backOff)
 	k.liveness = liveness(k.interval).Milliseconds()
@@ -124,6 +129,7 @@ func (h *hold) grave() any {
 	return strconv.FormatInt((h.core.set.ttl + tombstone).Milliseconds(), 10)
 }
 
+// endingCall ends the hold. With h.mu.
 func (h *hold) endingCall(grave, rest any) *lua.Call {
 	k := h.core
 	switch {
@@ -132,7 +138,11 @@ func (h *hold) endingCall(grave, rest any) *lua.Call {
 	case k.kind.Shared:
 		return lua.NewCall(k.kind.Release, k.allKeys, h.id, h.request, grave, rest, h.heavier)
 	}
-	return lua.NewCall(k.kind.Release, k.allKeys, h.id, h.request, grave, rest)
+	used := noTime
+	if token := h.lastToken(); token > 0 {
+		used = strconv.FormatInt(token, 10)
+	}
+	return lua.NewCall(k.kind.Release, k.allKeys, h.id, h.request, grave, rest, used)
 }
 
 // What package locktest takes leases away with: set here, once, since only this
@@ -143,6 +153,8 @@ var _ = func() bool {
 		if !ok || l.zero() {
 			return nil
 		}
+		l.h.mu.Lock()
+		defer l.h.mu.Unlock()
 		return l.h.endingCall(noTime, noTime)
 	}
 	return true

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/holdfast-go/holdfast/internal/kind"
-	"github.com/holdfast-go/holdfast/internal/lane"
 	"github.com/holdfast-go/holdfast/internal/owner"
 )
 
@@ -22,7 +21,7 @@ func (k *Core) checkCarried(ctx context.Context) error {
 		}
 		h := lc.lease.h
 		reader := k.kind == kind.RWLock && h.core.weight < h.core.limit
-		if h.core.keys.Lock != k.keys.Lock || !k.blockedBy(h) || reader || slices.Contains(seen, h) || h.check() != nil {
+		if h.core.keys.Lock != k.keys.Lock || !k.blockedBy(h) || reader || slices.Contains(seen, h) || lc.lease.t.check() != nil {
 			continue
 		}
 		seen = append(seen, h)
@@ -42,15 +41,4 @@ func (k *Core) ownerIn(ctx context.Context) (string, error) {
 			k.kind.Name, k.name, name, maxText)
 	}
 	return name, nil
-}
-
-// enter queues in the process, behind one place in Redis. Those of one owner
-// queue among themselves: whoever of them comes to hold the lock lets the others
-// in, and must not have to wait for one that stands before them. Where several
-// may hold the lock, each takes a place in Redis.
-func (k *Core) enter(owner string) *lane.Ticket {
-	if k.kind.Shared {
-		return k.client.lanes.Alone()
-	}
-	return k.client.lanes.Enter(lane.Key{Lock: k.keys.Lock, Owner: owner + k.group})
 }

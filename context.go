@@ -43,29 +43,28 @@ func (l *Lease) Context(parent context.Context) context.Context {
 		cancel(l.Err())
 		return lc
 	}
-	h := l.h
+	t := l.t
 	a := &attachment{cancel: cancel}
-	h.mu.Lock()
-	if h.state == over {
-		err := h.err
-		h.mu.Unlock()
+	t.hold.mu.Lock()
+	if err := t.err; err != nil {
+		t.hold.mu.Unlock()
 		cancel(err)
 		return lc
 	}
-	if h.attached == nil {
-		h.attached = map[*attachment]struct{}{}
+	if t.attached == nil {
+		t.attached = map[*attachment]struct{}{}
 	}
-	h.attached[a] = struct{}{}
+	t.attached[a] = struct{}{}
 	// Runs when the parent ends first; the lease's end stops it.
-	a.stop = context.AfterFunc(inner, func() { h.detach(a) })
-	h.mu.Unlock()
+	a.stop = context.AfterFunc(inner, func() { t.detach(a) })
+	t.hold.mu.Unlock()
 	return lc
 }
 
-func (h *hold) detach(a *attachment) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.attached, a)
+func (t *tenure) detach(a *attachment) {
+	t.hold.mu.Lock()
+	defer t.hold.mu.Unlock()
+	delete(t.attached, a)
 }
 
 // Err looks at the lease first, which cancels the context if it is over.
@@ -90,7 +89,7 @@ func (c *leaseContext) Value(key any) any {
 		if c.lease.zero() || c.lease.h.owner == "" {
 			break
 		}
-		if c.lease.h.check() != nil {
+		if c.lease.t.check() != nil {
 			return nil
 		}
 		return c.lease.h.owner

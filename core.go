@@ -9,7 +9,6 @@ import (
 
 	"github.com/holdfast-go/holdfast/internal/keys"
 	"github.com/holdfast-go/holdfast/internal/kind"
-	"github.com/holdfast-go/holdfast/internal/lane"
 	"github.com/holdfast-go/holdfast/lua"
 )
 
@@ -25,14 +24,16 @@ type Locker interface {
 // programs use those: a Core can be made only with a kind, which is internal to
 // this module.
 type Core struct {
-	client *Client
-	nodes  []*Client // one, or of a lock on a majority all; the first is client
-	kind   *kind.Kind
-	name   string
-	set    settings
-	keys   keys.Set
-	group  string // of a lock on a majority: which clients, for the process's own queue
-	err    error  // what was wrong in NewCore
+	client  *Client
+	nodes   []*Client // one, or of a lock on a majority all; the first is client
+	kind    *kind.Kind
+	name    string
+	set     settings
+	keys    keys.Set
+	group   string  // of a lock on a majority: which clients, for the process's own queue
+	local   bool    // a lease may pass from goroutine to goroutine inside the process
+	laneKey laneKey // of those who wait for it
+	err     error   // what was wrong in NewCore
 
 	weight, limit int64 // what a hold takes, of how much
 
@@ -159,6 +160,9 @@ func (k *Core) try(ctx context.Context, owner string, i *inquiry) (*Lease, error
 		a, err := h.ask(ctx, modeTry)
 		switch {
 		case err == nil && a.Status == lua.Yours:
+			if k.local {
+				h.ifHeld(func() { k.client.lanes.Hold(k.laneKey, h) })
+			}
 			return k.granted(ctx, h)
 		case err == nil && a.More:
 			if err = k.pump(ctx); err == nil {
@@ -192,27 +196,42 @@ func (k *Core) wait(ctx context.Context, owner string, i *inquiry) (*Lease, erro
 		defer cancel()
 		wait = limited
 	}
-	ticket := k.enter(owner)
-	defer ticket.Leave()
-	if front := ticket.Front(); front != nil {
-		select {
-		case <-front:
-		case <-wait.Done():
-			return nil, k.stopped(ctx, ticket, nil)
-		case <-k.client.closing: // of another client the front hears, and leaves
-			return nil, fmt.Errorf("holdfast: %q: %w", k.name, ErrClosed)
+	for {
+		lease, err := k.queue(ctx, wait, owner, i)
+		if !errors.Is(err, errTooLate) {
+			return lease, err
+		}
+		// Its time ran out before anybody could use it.
+	}
+}
+
+// queue waits in the lane, and at its front for Redis. wait is ctx, or ends before.
+func (k *Core) queue(ctx, wait context.Context, owner string, i *inquiry) (*Lease, error) {
+	t, front := k.enter(owner)
+	defer k.leaveLane(t)
+	if !front {
+		switch err := k.stand(wait, t); {
+		case errors.Is(err, errGiven):
+			return k.inherit(ctx, wait, t, i)
+		case err != nil:
+			return nil, k.ended(ctx, wait, t, err, nil)
 		}
 	}
 	var short error // of the replicas
 	for pause := firstRetry; ; {
-		h := k.register(owner, i)
-		err := h.seek(wait, ticket)
+		h := k.place(t, owner, i)
+		err := h.seek(wait, t)
 		switch {
+		case errors.Is(err, errGiven):
+			return k.inherit(ctx, wait, t, i)
 		case err == nil && wait.Err() == nil:
 			lease, refused := k.granted(wait, h)
 			switch {
 			case errors.Is(refused, errTooLate):
 				continue // its time ran out before anybody could use it
+			case refused == nil && k.local:
+				h.ifHeld(func() { t.Served(h) })
+				return lease, nil
 			case refused == nil || !k.unconfirmed(refused):
 				return lease, refused
 			}
@@ -226,12 +245,19 @@ func (k *Core) wait(ctx context.Context, owner string, i *inquiry) (*Lease, erro
 			h.leave()
 			continue
 		}
-		h.leave()
-		if wait.Err() != nil {
-			return nil, k.stopped(ctx, ticket, cmp.Or(short, h.failed()))
+		if !k.local || wait.Err() == nil {
+			h.leave() // else it goes to the next in the lane
 		}
-		return nil, fmt.Errorf("holdfast: %q: %w", k.name, err)
+		return nil, k.ended(ctx, wait, t, err, cmp.Or(short, h.failed()))
 	}
+}
+
+// ended makes the error of a wait that came to nothing.
+func (k *Core) ended(ctx, wait context.Context, t *ticket, err, failure error) error {
+	if wait.Err() != nil {
+		return k.stopped(ctx, t, failure)
+	}
+	return fmt.Errorf("holdfast: %q: %w", k.name, err)
 }
 
 // granted turns an acquisition that holds the lock into a Lease.
@@ -249,7 +275,7 @@ func (k *Core) granted(ctx context.Context, h *hold) (*Lease, error) {
 		h.leave()
 		return nil, k.failed(ctx, errTooLate)
 	}
-	return newLease(h), nil
+	return newLease(h.tenure), nil
 }
 
 // pump lets the script go on that stopped at its bound.
@@ -285,7 +311,7 @@ func (k *Core) held(a lua.Acquired, age time.Duration) *HeldError {
 // stopped makes the error of a Lock whose wait is over: who is in the way, that
 // ctx ended unless the limit was WithMaxWait's, and Redis's failure if that was
 // the reason.
-func (k *Core) stopped(ctx context.Context, t *lane.Ticket, failure error) error {
+func (k *Core) stopped(ctx context.Context, t *ticket, failure error) error {
 	e := &HeldError{Name: k.name}
 	if n, ok := t.News().(news); ok && !n.at.IsZero() {
 		e = k.held(n.answer, time.Since(n.at))

@@ -29,7 +29,7 @@ func (k *Core) Do(ctx context.Context, fn func(context.Context) error) (err erro
 func (k *Core) conclude(lease *Lease, released, worked error) error {
 	var lost *LostError
 	if errors.Is(released, ErrReleased) {
-		released = lease.h.found() // fn released early
+		released = lease.t.found() // fn released early
 	}
 	switch {
 	case errors.As(released, &lost):

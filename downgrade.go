@@ -106,11 +106,11 @@ func (h *hold) lighten(k *Core) (*hold, error) {
 	if err := h.check(); err != nil {
 		return nil, err
 	}
-	light := &hold{client: h.client, core: k, number: h.number, id: h.id, request: k.request, heavier: h.request}
+	light := k.newHold(h.client)
+	light.number, light.id, light.heavier = h.number, h.id, h.request
 	if h.inquiry != nil {
 		light.inquiry = h.client.inquiry(h.inquiry.ctx)
 	}
-	light.entry.Task = light
 	h.mu.Lock()
 	if h.state == over { // a Release, or Close, was faster
 		defer h.mu.Unlock()

@@ -15,6 +15,7 @@ var (
 	modeLock any = "lock"
 	modeTry  any = "try"
 	modePoll any = "poll"
+	modeNext any = "next" // lock, of a neighbour of the holder
 )
 
 var (
@@ -41,16 +42,16 @@ const (
 //
 // h.mu is taken before the locks of Watchdog and Client, never after them.
 type hold struct {
-	client  *Client
-	core    *Core
-	number  uint64
-	id      string
-	owner   string         // of a kind that has one
-	inquiry *inquiry       // what it was asked for with, for those who observe
-	entry   watchdog.Entry // polls while waiting, renews while held, repeats the release when over
+	client *Client
+	core   *Core
+	number uint64
+	id     string
+	owner  string         // of a kind that has one
+	entry  watchdog.Entry // polls while waiting, renews while held, repeats the release when over
 
-	request any // what a grant must know of it, see requestFor; never changes
-	heavier any // the request before its downgrade; none: there was none
+	request any         // what a grant must know of it, see requestFor; never changes
+	heavier any         // the request before its downgrade; none: there was none
+	lane    *ticketLane // where those wait whom it may be for; nil: TryLock, or of a majority
 
 	// Of a lock on a majority, see quorum.go: the Lease points to a hold that has
 	// a part on each server, each a hold of its own in the table of that client.
@@ -59,7 +60,7 @@ type hold struct {
 
 	mu    sync.Mutex
 	state state
-	ready chan struct{} // tells the waiting goroutine that something changed
+	ready chan struct{} // of a lock on a majority: tells its goroutine that something changed
 
 	// While waiting.
 	base       time.Time // a grant that is only heard of counts from here: first send, or send of the last poll answered "not yet"
@@ -69,35 +70,31 @@ type hold struct {
 	answered   bool      // an acquire of this id was answered
 	unanswered bool      // a first acquire was not: a late copy of it may be under way
 	again      bool      // poll as soon as the call under way is answered
-	polling    bool      // a poll of the watchdog is under way
-	handed     bool      // its grant was heard of, rather than answered to its own first acquire
+	background bool      // its first acquire is the watchdog's to send
+	polling    bool      // a call of the watchdog is under way
+	unwanted   bool      // something became of it, and nobody waits: see unlock
+	ousted     *hold     // whom its grant proves lost: see unlock
 	stopped    error     // why waiting makes no sense any more
 	hopeless   bool      // of a lock on a majority: a majority refuses for good
 	failure    error     // the last failure of Redis
 	news       news
 	interval   time.Duration // until the poll after the next one
-	pace       pace          // of the waiting goroutine alone
 
 	// While held.
-	token    int64
-	acquired time.Time // when this process knew
-	deadline time.Time // held at least until then
-	renewing bool      // a renewal of the watchdog is under way
-	deaf     bool      // its client does not listen yet
-
-	// From then on.
-	leased   bool          // a Lease was returned for it
-	told     bool          // to those who observe
-	done     chan struct{} // made by the first Done
-	attached map[*attachment]struct{}
+	*tenure               // of who has it
+	first      tenure     // before it was passed on inside the process
+	token      int64      // of the first
+	deadline   time.Time  // held at least until then
+	renewing   bool       // a renewal of the watchdog is under way
+	deaf       bool       // its client does not listen yet
+	succession succession // whether it may be passed on
 
 	// When over.
-	err     error     // why
-	ended   time.Time // when
-	leaving bool      // a release is under way, by its caller or the watchdog
-	doubt   bool      // one was not answered: it may have been done
-	verdict error     // of Release, if it was that the lease had been lost
-	retries int
+	ending    error // why
+	leaving   bool  // a release is under way, by its caller or the watchdog
+	neighbour *hold // has a place in Redis for nobody: it leaves with this one
+	doubt     bool  // one was not answered: it may have been done
+	retries   int
 }
 
 // ask sends the first acquire, or sends it again, and takes the answer in.
@@ -120,7 +117,7 @@ func (h *hold) ask(ctx context.Context, mode any) (lua.Acquired, error) {
 	}
 
 	h.mu.Lock()
-	defer h.mu.Unlock()
+	defer h.unlock()
 	if err != nil {
 		// What Redis said is kept, rather than that the caller's time ran out.
 		if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) &&
@@ -154,20 +151,42 @@ func (h *hold) own(token int64, base time.Time) bool {
 	}
 	h.state, h.token, h.acquired, h.deadline = held, token, now, deadline
 	h.failure = nil
+	h.succession.begin(now)
+	if h.core.local && h.lane != nil {
+		h.ousted = h.lane.Holder()
+	}
 	h.deaf = !h.client.inbox.Started()
 	h.scheduleRenewal(base)
 	h.rouse()
 	return true
 }
 
-// rouse wakes the goroutine that waits for this hold, if it does already. With h.mu.
+// rouse wakes the goroutine that waits for this hold. With h.mu.
 func (h *hold) rouse() {
-	if h.ready == nil {
+	if h.lane != nil {
+		if h.core.local && (h.state != waiting || h.stopped != nil) {
+			h.lane.Unsettle(h) // whoever is at the front next has to see it, too
+		}
+		h.unwanted = !h.lane.Rouse() && h.state != over && !h.leased
 		return
 	}
 	select {
 	case h.ready <- struct{}{}:
-	default: // told before, and not looked yet
+	default: // told before, and not looked yet; or it is for nobody
+	}
+}
+
+// unlock gives h.mu free, and the hold back if nobody waits for it any more. If it
+// was granted while another of this process counted as held, that one is lost.
+func (h *hold) unlock() {
+	unwanted, ousted := h.unwanted, h.ousted
+	h.unwanted, h.ousted = false, nil
+	h.mu.Unlock()
+	if ousted != nil {
+		ousted.oust()
+	}
+	if unwanted {
+		h.leave()
 	}
 }
 
@@ -178,7 +197,7 @@ func (h *hold) woken(w lua.WakeUp) {
 		return
 	}
 	h.mu.Lock()
-	defer h.mu.Unlock()
+	defer h.unlock()
 	switch h.state {
 	case waiting:
 		switch {
@@ -192,7 +211,11 @@ func (h *hold) woken(w lua.WakeUp) {
 			h.pollNow(0) // too old to be believed: ask
 		}
 	case held:
-		// A poll was answered "yours" before the wake-up came.
+		// A poll was answered "yours" before the wake-up came; or somebody of
+		// another process waits now.
+		if w.Token == 0 {
+			h.limit(time.Now())
+		}
 	case over:
 		// Granted to one who left: its leave is on its way; unless it is, send
 		// it now rather than after its pause.
@@ -220,8 +243,18 @@ func (h *hold) evicted(token int64) {
 	h.mu.Unlock()
 }
 
+// oust takes in that Redis has given the lock to somebody else.
+func (h *hold) oust() {
+	h.mu.Lock()
+	if h.state != held {
+		h.mu.Unlock()
+		return
+	}
+	h.endAndRelease(h.goneReason(lua.Released{Taken: true}))
+}
+
 func (h *hold) forced() *LostError {
-	return &LostError{Name: h.core.name, ID: h.id, Reason: LostTaken, Err: errForced}
+	return &LostError{Name: h.core.name, ID: h.tenure.id(), Reason: LostTaken, Err: errForced}
 }
 
 // pollSoon polls after d if the hold is waiting.
@@ -253,6 +286,15 @@ func (h *hold) pollNow(d time.Duration) {
 	h.client.dog.Schedule(&h.entry, time.Now().Add(d))
 }
 
+// ifHeld runs f, with h.mu, unless the hold has ended.
+func (h *hold) ifHeld(f func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.state == held {
+		f()
+	}
+}
+
 // holding tells whether the lock is held as far as the clock says.
 func (h *hold) holding() bool {
 	h.mu.Lock()
@@ -281,7 +323,11 @@ func (h *hold) Tick(now time.Time) (watchdog.Send, bool) {
 	h.mu.Lock()
 	switch h.state {
 	case waiting:
-		defer h.mu.Unlock()
+		defer h.unlock()
+		if h.core.local && h.answered && h.lane != nil && h.lane.Deserted() {
+			h.unwanted = true // it was kept for those who might have come
+			return watchdog.Send{}, false
+		}
 		return h.poll(now)
 	case held:
 		if now.Before(h.deadline) {

@@ -42,13 +42,14 @@ type Client struct {
 	closing chan struct{} // closed: refuse new calls, waiters give up
 	mu      sync.Mutex
 	closed  bool
-	calls   int                           // Lock and TryLock calls under way
-	next    uint64                        // number of the next acquisition
-	heard   map[string]map[*hold]struct{} // who waits for what Redisson says, by channel
-	holds   map[uint64]*hold              // from before the first send until the release is answered
-	lanes   lane.Table                    // the goroutines of this process, by lock
-	mute    sync.Once                     // the report that wake-ups are refused
-	empty   chan struct{}                 // closed once closed, calls is 0 and holds is empty
+	calls   int                                 // Lock and TryLock calls under way
+	next    uint64                              // number of the next acquisition
+	heard   map[string]map[*hold]struct{}       // who waits for what Redisson says, by channel
+	holds   map[uint64]*hold                    // from before the first send until the release is answered
+	lanes   lane.Table[laneKey, *hold, *tenure] // the goroutines of this process that want the same
+	isMuted atomic.Bool                         // Redis refuses to publish
+	mute    sync.Once                           // the report that wake-ups are refused
+	empty   chan struct{}                       // closed once closed, calls is 0 and holds is empty
 }
 
 // New makes a Client on a go-redis client: a single node, Sentinel (a failover
@@ -71,7 +72,7 @@ func New(rdb redis.UniversalClient, opts ...Option) (*Client, error) {
 		return nil, err
 	}
 	if s.backOff == nil {
-		s.backOff = defaultBackOff
+		s.backOff = &defaultBackOff
 	}
 	// The life of background work is the client's, not that of any caller.
 	ctx, stop := context.WithCancel(context.Background()) //nolint:forbidigo // the root of what Close ends
@@ -87,7 +88,6 @@ func New(rdb redis.UniversalClient, opts ...Option) (*Client, error) {
 		closing:  make(chan struct{}),
 		heard:    map[string]map[*hold]struct{}{},
 		holds:    map[uint64]*hold{},
-		lanes:    lane.Table{},
 		empty:    make(chan struct{}),
 	}
 	c.events = c.observers(s)
@@ -219,7 +219,9 @@ func (c *Client) register(k *Core, owner string, i *inquiry) *hold {
 }
 
 func (k *Core) newHold(c *Client) *hold {
-	h := &hold{client: c, core: k, request: k.request, heavier: none, interval: k.interval, pace: k.newPace()}
+	h := &hold{client: c, core: k, request: k.request, heavier: none, interval: k.interval}
+	h.first.hold = h
+	h.tenure = &h.first
 	h.entry.Task = h
 	return h
 }
@@ -304,6 +306,7 @@ func (c *Client) subscribed() {
 
 // muted reports, once, that wake-ups cannot be published.
 func (c *Client) muted() {
+	c.isMuted.Store(true)
 	c.mute.Do(func() {
 		c.warn("Redis refuses PUBLISH to this user: waiters are not woken and poll instead",
 			"channels", keys.Inbox("*"))

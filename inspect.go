@@ -78,6 +78,10 @@ func (k *Core) Inspect(ctx context.Context) (*State, error) {
 // holds the lock. The work that it does is not stopped by that: a resource that
 // matters checks the fencing token.
 //
+// A mutex that is passed on inside a process is one hold: it is taken from whoever
+// has it there, whether ID is that of the hold, before the dot, or of one of its
+// leases.
+//
 // The error Is [ErrReleased] if nothing is held under that ID: it was released or
 // lost, or still waits. Any other error but [ErrInvalid] and [ErrClosed] means
 // that nobody knows; it may be called again. ctx bounds the call as far as the
@@ -90,6 +94,7 @@ func (k *Core) ForceRelease(ctx context.Context, id string) error {
 	if !isID(id) {
 		return invalid("ForceRelease of %q: %.64q is not the ID of a lease", k.name, id)
 	}
+	id, _, _ = strings.Cut(id, ".")
 	if k.kind.Majority {
 		return k.evictAll(ctx, id)
 	}
@@ -228,10 +233,14 @@ func (k *Core) find(ctx context.Context, id string) (string, error) {
 	}
 }
 
-// isID tells the ID of a lease: "<uuid>:<number>".
+// isID tells the ID of a lease: "<uuid>:<number>", or that and ".<number>".
 func isID(s string) bool {
-	client, number, ok := strings.Cut(s, ":")
+	client, rest, ok := strings.Cut(s, ":")
+	number, turn, passed := strings.Cut(rest, ".")
 	_, err := strconv.ParseUint(number, 10, 64)
+	if _, wrong := strconv.ParseUint(turn, 10, 64); passed && err == nil {
+		err = wrong
+	}
 	return ok && err == nil && len(client) == 36 && !slices.ContainsFunc([]byte(client), func(b byte) bool {
 		return (b < '0' || b > '9') && (b < 'a' || b > 'f') && b != '-'
 	})

@@ -3,6 +3,7 @@ package holdfast
 import (
 	"context"
 	"runtime"
+	"strconv"
 	"time"
 )
 
@@ -16,19 +17,64 @@ import (
 // otherwise keep the lock for ever.
 type Lease struct {
 	h    *hold
+	t    *tenure
 	leak runtime.Cleanup
 }
 
-func newLease(h *hold) *Lease {
+// tenure is the time for which one caller has a hold. It is what a Lease is about;
+// a hold has several, one after the other, if it is handed on inside the process.
+// With the hold's mu.
+type tenure struct {
+	hold     *hold
+	turn     int64 // number within the hold, from 0
+	inquiry  *inquiry
+	acquired time.Time     // when this process knew
+	handed   bool          // it waited, and whoever went before made it the holder
+	leased   bool          // a Lease was returned for it
+	told     bool          // to those who observe, and its end was not
+	done     chan struct{} // made by the first Done
+	attached map[*attachment]struct{}
+	err      error     // why it is over; nil: it is not
+	ended    time.Time // when
+	verdict  error     // of Release, if it was that the lease had been lost
+}
+
+// end ends the tenure for its caller: from here on Err says so and Done is closed;
+// contexts are cancelled by the returned function, to be called without the hold's
+// mu; nil: there are none. Of a tenure that is over nothing changes.
+func (t *tenure) end(err error) (cancel func()) {
+	if t.err != nil {
+		return nil
+	}
+	t.err, t.ended = err, time.Now()
+	if t.done != nil {
+		close(t.done)
+	}
+	attached := t.attached
+	t.attached = nil
+	if len(attached) == 0 {
+		return nil
+	}
+	return func() {
+		for a := range attached {
+			a.stop()
+			a.cancel(err)
+		}
+	}
+}
+
+// newLease makes the Lease of a tenure.
+func newLease(t *tenure) *Lease {
+	h := t.hold
 	h.mu.Lock()
-	h.leased = true
-	h.tellAcquired()
-	if h.state == over { // it ended meanwhile
-		h.tellEnd(h.err)
+	t.leased = true
+	t.tellAcquired()
+	if t.err != nil { // it ended meanwhile
+		t.tellEnd(t.err)
 	}
 	h.mu.Unlock()
-	l := &Lease{h: h}
-	l.leak = runtime.AddCleanup(l, (*hold).abandon, h)
+	l := &Lease{h: h, t: t}
+	l.leak = runtime.AddCleanup(l, (*tenure).abandon, t)
 	return l
 }
 
@@ -43,13 +89,14 @@ func (l *Lease) Name() string {
 	return l.h.core.name
 }
 
-// ID is unique to this acquisition: "<client's uuid>:<number>". It is in the
-// value of the lock's key.
+// ID is unique to this acquisition: "<client's uuid>:<number>", which is in the
+// value of the lock's key; or, of a mutex that was handed on inside the process,
+// that and a number of its own after a dot.
 func (l *Lease) ID() string {
 	if l.zero() {
 		return ""
 	}
-	return l.h.id
+	return l.t.id()
 }
 
 // Token is the fencing token: it is greater than that of every earlier
@@ -62,7 +109,7 @@ func (l *Lease) Token() int64 {
 	if l.zero() {
 		return 0
 	}
-	return l.h.token // set before the Lease was made, never after
+	return l.t.token() // set before the Lease was made, never after
 }
 
 // Done is closed once the lease is over, released or lost. After the process
@@ -71,16 +118,16 @@ func (l *Lease) Done() <-chan struct{} {
 	if l.zero() {
 		return closedChan
 	}
-	h := l.h
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.done == nil {
-		h.done = make(chan struct{})
-		if h.state == over {
-			close(h.done)
+	t := l.t
+	l.h.mu.Lock()
+	defer l.h.mu.Unlock()
+	if t.done == nil {
+		t.done = make(chan struct{})
+		if t.err != nil {
+			close(t.done)
 		}
 	}
-	return h.done
+	return t.done
 }
 
 // Err is nil while the lease is held; then [ErrReleased], or an error that Is
@@ -89,7 +136,7 @@ func (l *Lease) Err() error {
 	if l.zero() {
 		return invalid("a nil or zero Lease")
 	}
-	return l.h.check()
+	return l.t.check()
 }
 
 // Deadline is until when the lease is held even if Redis never answers again,
@@ -99,9 +146,7 @@ func (l *Lease) Deadline() time.Time {
 	if l.zero() {
 		return time.Time{}
 	}
-	l.h.mu.Lock()
-	defer l.h.mu.Unlock()
-	return l.h.deadline
+	return l.t.deadline()
 }
 
 // Renew asks Redis now whether the lease is still held, and extends it to a
@@ -119,7 +164,7 @@ func (l *Lease) Renew(ctx context.Context) error {
 	if ctx == nil {
 		return invalid("Renew of %q: the context is nil", l.Name())
 	}
-	err := l.h.renewNow(ctx)
+	err := l.t.renewNow(ctx)
 	runtime.KeepAlive(l)
 	return err
 }
@@ -144,9 +189,33 @@ func (l *Lease) Release(ctx context.Context) error {
 		return invalid("Release of %q: the context is nil", l.Name())
 	}
 	l.leak.Stop()
-	err := l.h.release(ctx)
+	err := l.t.release(ctx)
 	runtime.KeepAlive(l)
 	return err
+}
+
+func (t *tenure) id() string {
+	if t.turn == 0 {
+		return t.hold.id
+	}
+	return t.hold.id + "." + strconv.FormatInt(t.turn, 10)
+}
+
+func (t *tenure) token() int64 {
+	if t.turn == 0 {
+		return t.hold.token
+	}
+	return t.hold.token + t.turn
+}
+
+// deadline is the hold's; of a tenure that is over, when that was.
+func (t *tenure) deadline() time.Time {
+	t.hold.mu.Lock()
+	defer t.hold.mu.Unlock()
+	if t.hold.tenure != t {
+		return t.ended
+	}
+	return t.hold.deadline
 }
 
 // closedChan is the Done of a lease that never was.

@@ -129,38 +129,40 @@ func (k *Core) refused(i *inquiry, err error) {
 	}
 }
 
-// tell sends an event of the hold to all observers. With h.mu, so that the events
-// of a lease are in order.
-func (h *hold) tell(e Event) {
-	if h.inquiry == nil {
+// tell sends an event of the lease to all observers. With the hold's mu, so that
+// the events of a lease are in order.
+func (t *tenure) tell(e Event) {
+	if t.inquiry == nil {
 		return
 	}
-	e.ID, e.Token = h.id, h.token
-	h.core.tell(h.inquiry, e)
+	e.ID, e.Token = t.id(), t.token()
+	t.hold.core.tell(t.inquiry, e)
 }
 
-// tellAcquired tells that there is a lease. With h.mu.
-func (h *hold) tellAcquired() {
-	h.told = true
-	if h.inquiry != nil {
-		h.tell(Event{Type: EventAcquired, Wait: time.Since(h.inquiry.at), HandedOver: h.handed})
+// tellAcquired tells that there is a lease. With the hold's mu.
+func (t *tenure) tellAcquired() {
+	t.told = true
+	if t.inquiry != nil {
+		t.tell(Event{Type: EventAcquired, Wait: time.Since(t.inquiry.at), HandedOver: t.handed})
 	}
 }
 
-// tellEnd tells, and a loss also logs, how the lease ended. With h.mu.
-func (h *hold) tellEnd(err error) {
-	if !h.told {
-		return // nobody has a lease of it, or not yet: see newLease
+// tellEnd tells, and a loss also logs, how the lease ended. With the hold's mu.
+func (t *tenure) tellEnd(err error) {
+	if !t.told {
+		return // nobody has a lease of it, or not yet: see newLease; or it was told
 	}
-	e := Event{Type: EventReleased, Time: h.ended, Held: h.ended.Sub(h.acquired)}
+	t.told = false
+	h := t.hold
+	e := Event{Type: EventReleased, Time: t.ended, Held: t.ended.Sub(t.acquired)}
 	if !errors.Is(err, ErrReleased) {
 		e.Err = err
 	}
 	var lost *LostError
 	if errors.As(err, &lost) {
 		e.Type = EventLost
-		h.client.warn("lease lost", keyKind, h.core.kind.Name, keyName, h.core.name, keyWeight, h.core.weight, keyID, h.id,
-			keyToken, h.token, keyHeld, e.Held, keyReason, string(lost.Reason), keyError, err)
+		h.client.warn("lease lost", keyKind, h.core.kind.Name, keyName, h.core.name, keyWeight, h.core.weight, keyID, t.id(),
+			keyToken, t.token(), keyHeld, e.Held, keyReason, string(lost.Reason), keyError, err)
 	}
-	h.tell(e)
+	t.tell(e)
 }

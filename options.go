@@ -30,10 +30,10 @@ type Option func(*builder)
 type settings struct {
 	ttl     time.Duration
 	renew   bool
-	maxWait time.Duration // noLimit: none
-	maxHold time.Duration // 0: none
-	minHold time.Duration // 0: none
-	backOff func() BackOff
+	maxWait time.Duration   // noLimit: none
+	maxHold time.Duration   // 0: none
+	minHold time.Duration   // 0: none
+	backOff *func() BackOff // the same one only if it is the same Option
 	holder  string
 
 	replicas       int // 0: they do not matter
@@ -147,7 +147,7 @@ func WithBackOff(f func() BackOff) Option {
 		if f == nil {
 			b.fail("WithBackOff(nil)")
 		}
-		b.backOff = f
+		b.backOff = &f
 	}
 }
 
@@ -276,7 +276,7 @@ func (b *builder) pairs() {
 
 // defaultBackOff begins around half a second, since every hand-over wakes its
 // waiter: a poll only mends what was lost. It never stops; the TTL caps it.
-func defaultBackOff() BackOff {
+var defaultBackOff = func() BackOff {
 	return backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(firstInterval),
 		backoff.WithMaxInterval(time.Hour),

@@ -44,9 +44,9 @@ func (k *Core) newPace() pace {
 }
 
 // next is the time until the next poll.
-func (p *pace) next(begin func() BackOff) time.Duration {
+func (p *pace) next(begin *func() BackOff) time.Duration {
 	if p.backOff == nil {
-		p.backOff = begin()
+		p.backOff = (*begin)()
 	}
 	d := p.ceiling
 	if p.backOff != nil { // a function that makes none polls at the ceiling

@@ -41,7 +41,7 @@ func TestPaceIsBounded(t *testing.T) {
 	for i, want := range []time.Duration{
 		minInterval, 70 * time.Millisecond, ceiling, 80 * time.Millisecond, 80 * time.Millisecond, 80 * time.Millisecond,
 	} {
-		if got := p.next(begin); got != want {
+		if got := p.next(&begin); got != want {
 			t.Errorf("interval %d is %v, not %v", i, got, want)
 		}
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/holdfast-go/holdfast/internal/kind"
-	"github.com/holdfast-go/holdfast/internal/lane"
 	"github.com/holdfast-go/holdfast/lua"
 )
 
@@ -153,8 +152,9 @@ func (k *Core) tryMajority(ctx context.Context, h *hold) (*Lease, error) {
 // seekMajority asks again and again until a majority has given the lock (nil), it
 // will never do so, or ctx or a client ends. Each try has an id of its own, since
 // the release of one may be under way when the next is made.
-func (h *hold) seekMajority(ctx context.Context, t *lane.Ticket) error {
+func (h *hold) seekMajority(ctx context.Context, t *ticket) error {
 	k := h.core
+	own := k.newPace()
 	for {
 		err := h.askAll(ctx)
 		if err == nil {
@@ -168,7 +168,7 @@ func (h *hold) seekMajority(ctx context.Context, t *lane.Ticket) error {
 			return h.failure
 		}
 		h.enlist()
-		pause := time.NewTimer(apart(min(h.pace.next(k.set.backOff), foreignPoll)))
+		pause := time.NewTimer(apart(min(own.next(k.set.backOff), foreignPoll)))
 		err = h.sleep(ctx, pause.C)
 		pause.Stop()
 		if err != nil {

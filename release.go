@@ -10,20 +10,20 @@ import (
 	"github.com/holdfast-go/holdfast/watchdog"
 )
 
-// finish ends the hold for its holder: from here on Err says so, Done is
-// closed, contexts are cancelled once the returned function was called, without
-// h.mu. Nothing was sent yet. With h.mu.
+// finish ends the hold, and for its holder: see tenure.end. Nothing was sent yet.
+// With h.mu; the returned function is called without.
 func (h *hold) finish(err error) func() {
-	h.state, h.err, h.ended = over, err, time.Now()
-	if h.done != nil {
-		close(h.done)
+	h.state, h.ending = over, err
+	cancel := h.end(err)
+	if h.core.local {
+		h.neighbour = h.client.lanes.Freed(h.core.laneKey, h)
 	}
-	attached := h.attached
-	h.attached = nil
 	return func() {
-		for a := range attached {
-			a.stop()
-			a.cancel(err)
+		if cancel != nil {
+			cancel()
+		}
+		if n := h.neighbour; n != nil {
+			n.leave()
 		}
 	}
 }
@@ -40,11 +40,12 @@ func (h *hold) endAndRelease(err error) {
 
 // check is Lease.Err: it compares the clock, so that it is right even before
 // any timer of this process ran.
-func (h *hold) check() error {
+func (t *tenure) check() error {
+	h := t.hold
 	h.mu.Lock()
-	if h.state == over {
+	if t.err != nil {
 		defer h.mu.Unlock()
-		return h.err
+		return t.err
 	}
 	if h.state != held || time.Now().Before(h.deadline) {
 		h.mu.Unlock()
@@ -70,47 +71,84 @@ func (h *hold) startRelease() {
 }
 
 // release is Lease.Release.
-func (h *hold) release(ctx context.Context) error {
-	if err := h.check(); err != nil {
+func (t *tenure) release(ctx context.Context) error {
+	if err := t.check(); err != nil {
 		return err
 	}
+	h := t.hold
 	h.mu.Lock()
-	if h.state == over { // another Release, or Close, was faster
+	if t.err != nil { // another Release, or Close, was faster
 		defer h.mu.Unlock()
-		return h.err
+		return t.err
+	}
+	if passed, err := h.passOn(); passed {
+		return err
 	}
 	finish := h.finish(ErrReleased)
 	h.leaving = true // this goroutine sends it, and the watchdog must not
+	neighbour := h.neighbour
+	h.neighbour = nil // its leave is sent before, with the same
 	h.mu.Unlock()
 	finish()
 	h.client.dog.Cancel(&h.entry)
-	err := h.sendRelease(ctx)
+	err := h.sendRelease(ctx, neighbour)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if errors.Is(err, ErrLost) {
-		h.verdict = err
+		t.verdict = err
 	}
-	h.tellEnd(err)
+	t.tellEnd(err)
 	return err
 }
 
+// passOn ends the tenure and gives the hold to somebody else in this process, if
+// both may be. With h.mu, which it unlocks if so. The error is what Release returns:
+// the hold can end before it is given.
+func (h *hold) passOn() (done bool, err error) {
+	t, now := h.tenure, time.Now()
+	if !h.mayPass(now) {
+		return false, nil
+	}
+	told := t.told
+	t.told = false // the end is for this goroutine to tell
+	if cancel := t.end(ErrReleased); cancel != nil {
+		h.mu.Unlock()
+		cancel() // before anybody else has the lock
+		h.mu.Lock()
+	}
+	t.told = told
+	switch {
+	case h.state != held && errors.Is(h.ending, ErrLost):
+		err = h.ending
+		t.verdict = err
+	case h.state != held:
+		err = fmt.Errorf("holdfast: release of %q: unknown: left to Close: %w", h.core.name, ErrClosed)
+	case !h.pass(now):
+		return false, nil
+	}
+	t.tellEnd(err)
+	h.mu.Unlock()
+	return true, err
+}
+
 // found is what the first Release found, if that the lease was lost.
-func (h *hold) found() error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.verdict
+func (t *tenure) found() error {
+	t.hold.mu.Lock()
+	defer t.hold.mu.Unlock()
+	return t.verdict
 }
 
 // sendRelease sends the release until it is answered, for two seconds at most,
 // then hands it to the watchdog.
-func (h *hold) sendRelease(ctx context.Context) error {
+func (h *hold) sendRelease(ctx context.Context, neighbour *hold) error {
 	if h.parts != nil {
 		return h.releaseParts()
 	}
 	ctx = context.WithoutCancel(ctx)
 	doubt := false // an earlier copy may have been done
 	for pause := releaseRetry; ; pause *= 2 {
-		r, err := h.attempt(ctx, h.releaseCall())
+		r, err := h.attempt(ctx, h.releaseCall(), neighbour)
+		neighbour = nil
 		if err == nil {
 			h.confirmed(r)
 			return h.judge(r, doubt)
@@ -137,11 +175,16 @@ func (h *hold) sendRelease(ctx context.Context) error {
 	}
 }
 
-// attempt sends a call once. It takes a part of the time only: where one
-// connection hangs, another may answer.
-func (h *hold) attempt(ctx context.Context, call *lua.Call) (lua.Released, error) {
+// attempt sends a call once, after the leave of neighbour if there is one. It takes
+// a part of the time only: where one connection hangs, another may answer.
+func (h *hold) attempt(ctx context.Context, call *lua.Call, neighbour *hold) (lua.Released, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptWait)
 	defer cancel()
+	if leave := neighbour.parting(); leave != nil {
+		lua.DoAll(ctx, h.client.rdb, []*lua.Call{leave, call}) // in this order, or it might be granted
+		neighbour.left(leave)
+		return call.Released()
+	}
 	_ = call.Do(ctx, h.client.rdb) // the error is in the call
 	return call.Released()
 }
@@ -166,7 +209,7 @@ func (h *hold) drop(ctx context.Context) bool {
 	if !plain {
 		return false
 	}
-	r, err := h.attempt(ctx, h.dropCall())
+	r, err := h.attempt(ctx, h.dropCall(), nil)
 	if err != nil || !r.Held {
 		return false
 	}
@@ -198,8 +241,7 @@ func (h *hold) leave() {
 		h.mu.Unlock()
 		return
 	}
-	finish := h.finish(ErrReleased)
-	trace := h.trace
+	finish, trace := h.discard()
 	h.mu.Unlock()
 	finish()
 	if !trace {
@@ -210,6 +252,39 @@ func (h *hold) leave() {
 	h.startRelease()
 }
 
+// parting is leave for a caller who sends the returned call, and gives it to left;
+// nil: there is nothing to send.
+func (h *hold) parting() *lua.Call {
+	if h == nil {
+		return nil
+	}
+	h.mu.Lock()
+	if h.state == over {
+		h.mu.Unlock()
+		return nil
+	}
+	finish, trace := h.discard()
+	h.leaving = true
+	call := h.releaseCallLocked()
+	h.mu.Unlock()
+	finish()
+	h.client.dog.Cancel(&h.entry)
+	if !trace {
+		h.client.forget(h)
+		return nil
+	}
+	return call
+}
+
+// discard ends a hold that nobody will use, and tells whether something of it may
+// be in Redis. With h.mu.
+func (h *hold) discard() (finish func(), trace bool) {
+	if h.polling && !h.answered { // its first acquire is under way
+		h.unanswered, h.trace = true, true
+	}
+	return h.finish(ErrReleased), h.trace
+}
+
 // close ends a hold because its client is closed, or that of one of its parts.
 // What still waits ends by itself.
 func (h *hold) close() {
@@ -218,24 +293,43 @@ func (h *hold) close() {
 		return
 	}
 	h.mu.Lock()
-	if h.state != held {
-		h.rouse()
-		h.mu.Unlock()
+	switch h.state {
+	case held:
+		h.endAndRelease(ErrReleased)
 		return
+	case waiting:
+		h.rouse()
+	case over:
+		h.client.dog.Schedule(&h.entry, time.Now()) // a release that waits for its next try
 	}
-	h.endAndRelease(ErrReleased)
+	h.unlock()
 }
 
 // abandon ends a lease to which nobody refers any more.
-func (h *hold) abandon() {
+func (t *tenure) abandon() {
+	h := t.hold
 	h.mu.Lock()
-	leaked := h.state == held
-	h.mu.Unlock()
-	if leaked {
-		h.client.warn("a lease was dropped without Release and is released now",
-			keyKind, h.core.kind.Name, keyName, h.core.name, keyID, h.id)
+	if t.err != nil {
+		h.mu.Unlock()
+		return
 	}
-	h.close()
+	h.client.warn("a lease was dropped without Release and is released now",
+		keyKind, h.core.kind.Name, keyName, h.core.name, keyID, t.id())
+	h.endAndRelease(ErrReleased)
+}
+
+// giveUp ends the tenure of somebody who no longer wants it, unless there is a
+// Lease of it. It never blocks.
+func (t *tenure) giveUp() {
+	h := t.hold
+	h.mu.Lock()
+	if t.err != nil || t.leased {
+		h.mu.Unlock()
+		return
+	}
+	if done, _ := h.passOn(); !done {
+		h.endAndRelease(ErrReleased)
+	}
 }
 
 // releaseAgain is a release for the watchdog to send. With h.mu.
@@ -270,11 +364,16 @@ func (h *hold) left(call *lua.Call) {
 	h.leaving = false
 	h.retries++
 	// When its TTL is over nothing is left to give back. A place in the queue
-	// ends by itself, too.
+	// ends by itself, too; until then it can be granted, however Redis refuses its
+	// leave now, so it stays known. Only Close does not wait for what may never be.
 	givenUp := time.Since(h.ended) > h.core.set.ttl+margin(h.core.set.ttl)
 	wait := min(firstRetry<<min(h.retries, 16), lastRetry)
+	lasting := lua.FailureOf(err) == lua.Lasting
+	if lasting {
+		wait = lastRetry
+	}
 	h.mu.Unlock()
-	if givenUp || lua.FailureOf(err) == lua.Lasting {
+	if givenUp || lasting && (h.part != nil || h.core.closed()) {
 		h.client.forget(h)
 		if h.part == nil { // a server that is down is nothing new for a lock on a majority
 			h.client.warn("release not confirmed", keyKind, h.core.kind.Name, keyName, h.core.name, keyID, h.id, keyError, err)

@@ -127,17 +127,21 @@ func (h *hold) extend(call *lua.Call, sent time.Time) error {
 }
 
 // renewNow is Lease.Renew.
-func (h *hold) renewNow(ctx context.Context) error {
-	if err := h.check(); err != nil {
+func (t *tenure) renewNow(ctx context.Context) error {
+	if err := t.check(); err != nil {
 		return err
 	}
-	if limit := h.core.set.maxHold; limit > 0 && time.Since(h.acquired) > limit {
+	h := t.hold
+	if limit := h.core.set.maxHold; limit > 0 && time.Since(t.acquired) > limit {
 		return invalid("Renew of %q: WithMaxHold(%v) is over", h.core.name, limit)
 	}
 	if end := endOf(ctx); end != nil {
 		return fmt.Errorf("holdfast: renewal of %q not sent: %w", h.core.name, end)
 	}
 	err := h.renewOnce(ctx)
+	if over := t.check(); over != nil {
+		return over // released meanwhile, if not lost
+	}
 	if err == nil || errors.Is(err, ErrLost) || errors.Is(err, ErrReleased) {
 		return err
 	}
@@ -160,7 +164,7 @@ func (h *hold) renewOnce(ctx context.Context) error {
 
 // timeoutReason is why a lease ended by the clock. With h.mu.
 func (h *hold) timeoutReason() *LostError {
-	e := &LostError{Name: h.core.name, ID: h.id, Reason: LostExpired, Err: h.silence()}
+	e := &LostError{Name: h.core.name, ID: h.tenure.id(), Reason: LostExpired, Err: h.silence()}
 	if e.Err != nil {
 		e.Reason = LostUnreachable
 	}
@@ -180,7 +184,7 @@ func (h *hold) silence() error {
 
 // goneReason is why Redis says that a lease is over.
 func (h *hold) goneReason(r lua.Released) *LostError {
-	e := &LostError{Name: h.core.name, ID: h.id, Reason: LostRemoved}
+	e := &LostError{Name: h.core.name, ID: h.tenure.id(), Reason: LostRemoved}
 	if r.Taken {
 		e.Reason = LostTaken
 	}

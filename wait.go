@@ -4,17 +4,23 @@ import (
 	"context"
 	"time"
 
-	"github.com/holdfast-go/holdfast/internal/lane"
 	"github.com/holdfast-go/holdfast/lua"
 	"github.com/holdfast-go/holdfast/watchdog"
 )
 
 // seek waits until the hold is held, or was (nil), has lost its place (errPlaceLost),
-// fails for good, or ctx or the client ends. The polls are the watchdog's; this
-// goroutine only sends the first acquire.
-func (h *hold) seek(ctx context.Context, t *lane.Ticket) error {
+// something else was given (errGiven), it fails for good, or ctx or the client ends.
+// The polls are the watchdog's; this goroutine sends the first acquire, unless
+// another goroutine of this process holds the lock, which may give it at any time.
+func (h *hold) seek(ctx context.Context, t *ticket) error {
 	if h.parts != nil {
 		return h.seekMajority(ctx, t)
+	}
+	own := h.core.newPace()
+	if h.placed() {
+		h.client.inbox.Start()
+		_, err := h.await(ctx, t, &own, nil)
+		return err
 	}
 	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
 		a, err := h.ask(ctx, modeLock)
@@ -38,7 +44,7 @@ func (h *hold) seek(ctx context.Context, t *lane.Ticket) error {
 			// Not applied, or unknown: the same id again is right in both cases.
 			t.Tell(news{failure: h.failed()})
 		}
-		done, err := h.await(ctx, t, retry.C)
+		done, err := h.await(ctx, t, &own, retry.C)
 		retry.Stop()
 		if done {
 			return err
@@ -46,36 +52,56 @@ func (h *hold) seek(ctx context.Context, t *lane.Ticket) error {
 	}
 }
 
+// placed tells whether there is nothing to send for this goroutine: the hold has a
+// place, or may, from one who waited before; or it is the watchdog's to take one.
+func (h *hold) placed() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.state != waiting || h.answered || h.background {
+		return true
+	}
+	if !h.core.local || h.trace || h.lane.Holder() == nil {
+		return false
+	}
+	h.background = true
+	h.client.dog.Schedule(&h.entry, time.Now())
+	return true
+}
+
 // await sleeps until something changes. Not done: the first acquire is to be
 // sent again.
-func (h *hold) await(ctx context.Context, t *lane.Ticket, retry <-chan time.Time) (done bool, err error) {
-	h.mu.Lock()
-	if h.ready == nil {
-		h.ready = make(chan struct{}, 1)
-		h.rouse() // what changed before there was a channel
-	}
-	ready := h.ready
-	h.mu.Unlock()
-	for {
-		h.setInterval(h.pace.next(h.core.set.backOff))
+func (h *hold) await(ctx context.Context, t *ticket, pace *pace, retry <-chan time.Time) (done bool, err error) {
+	defer func() {
+		if t.Stir() {
+			done, err = true, errGiven
+		}
+	}()
+	for wake := t.Sleep(); ; {
+		h.mu.Lock()
+		s, stopped, last, failure := h.state, h.stopped, h.news, h.failure
+		h.mu.Unlock()
+		switch {
+		case !last.at.IsZero():
+			t.Tell(last)
+		case failure != nil:
+			t.Tell(news{failure: failure})
+		}
+		// Over: it was granted, and its lease ended before this goroutine ran.
+		if s != waiting || stopped != nil {
+			return true, stopped
+		}
+		h.setInterval(pace.next(h.core.set.backOff))
 		select {
-		case <-ready:
+		case <-wake:
+			if t.Given() {
+				return true, errGiven
+			}
 		case <-retry:
 			return false, nil
 		case <-ctx.Done():
 			return true, ctx.Err()
 		case <-h.client.closing:
 			return true, ErrClosed
-		}
-		h.mu.Lock()
-		s, stopped, last := h.state, h.stopped, h.news
-		h.mu.Unlock()
-		if !last.at.IsZero() {
-			t.Tell(last)
-		}
-		// Over: it was granted, and its lease ended before this goroutine ran.
-		if s != waiting || stopped != nil {
-			return true, stopped
 		}
 	}
 }
@@ -95,6 +121,12 @@ func (h *hold) notYet(a lua.Acquired, sent time.Time, interval time.Duration) {
 	h.base = sent
 	h.seen = max(h.seen, a.Token)
 	h.news = news{answer: a, at: time.Now()}
+	if h.core.local && h.lane != nil {
+		h.lane.Settle(h)
+		if holder := h.lane.Holder(); holder != nil {
+			holder.hears(a.Places - 1)
+		}
+	}
 	wait := interval
 	if !h.client.inbox.Live() || a.Foreign && a.Ahead == 0 {
 		wait = min(wait, foreignPoll) // nobody will wake it
@@ -125,15 +157,26 @@ func (h *hold) together(due time.Time, interval time.Duration) time.Time {
 	return due
 }
 
-// poll asks how the place stands. With h.mu.
+// poll asks how the place stands, or for one. With h.mu.
 func (h *hold) poll(now time.Time) (watchdog.Send, bool) {
-	if h.polling || !h.answered || h.part != nil && !h.part.may(now, h) {
+	if h.polling || !h.answered && !h.background || h.part != nil && !h.part.may(now, h) {
 		return watchdog.Send{}, false
 	}
 	h.polling, h.again = true, false
+	mode := modePoll
+	if !h.answered {
+		mode = modeLock
+		if h.base.IsZero() {
+			h.base = now
+		}
+		if holder := h.lane.Holder(); holder != nil {
+			mode = modeNext
+			holder.succession.reserved.Store(true) // by the script
+		}
+	}
 	interval := h.interval
 	return watchdog.Send{
-		Call: h.acquireCall(modePoll, liveness(interval).Milliseconds()),
+		Call: h.acquireCall(mode, liveness(interval).Milliseconds()),
 		// A poll that stalls must leave time for another within the liveness.
 		Limit: max(min(h.core.set.ttl/6, interval), pollFloor),
 		Done:  func(call *lua.Call) { h.polled(call, now, interval) },
@@ -148,8 +191,11 @@ func (h *hold) polled(call *lua.Call, sent time.Time, interval time.Duration) {
 		h.client.muted()
 	}
 	h.mu.Lock()
-	defer h.mu.Unlock()
+	defer h.unlock()
 	h.polling = false
+	first := !h.answered && h.background
+	h.answered = h.answered || err == nil
+	h.trace = h.trace || first && (err == nil || lua.FailureOf(err) == lua.Unknown)
 	if h.state != waiting { // granted by a wake-up, or left
 		if a.More {
 			h.client.pumpLater(h.core)
@@ -163,6 +209,10 @@ func (h *hold) polled(call *lua.Call, sent time.Time, interval time.Duration) {
 			h.rouse()
 			return
 		}
+		if first {
+			h.unanswered = h.unanswered || lua.FailureOf(err) == lua.Unknown
+			h.rouse() // for others to know
+		}
 		h.client.dog.Schedule(&h.entry, time.Now().Add(min(interval, lastRetry)))
 		return
 	}
@@ -170,7 +220,7 @@ func (h *hold) polled(call *lua.Call, sent time.Time, interval time.Duration) {
 	switch a.Status {
 	case lua.Yours:
 		if h.own(a.Token, sent) {
-			h.handed = true
+			h.handed = !first
 			return
 		}
 		h.stopped = errPlaceLost

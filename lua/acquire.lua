@@ -50,6 +50,10 @@ if mode ~= 'try' then
     if expires < keep then redis.call('PEXPIRE', queue, keep) end
     if score % 64 == 0 then reap() end -- now and then
     marks[2] = text(score)
+    if placed and token then
+      local inbox = string.match(value, '^%S+ %d+ %d+ (%S+)')
+      flags = flags + placed(value, text(token), inbox, redis.call('ZCOUNT', queue, 1, '+inf') - 1)
+    end
   end
 end
 

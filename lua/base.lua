@@ -25,7 +25,9 @@
 --   settle()                  writes what the holders come to; the last step
 --   blocker(request)          who is in the way: ms left (-1 without end, -2
 --                             nobody), 1 if it is one of ours, its holder text
--- and it may set joins(request): whether it may enter past the queue.
+-- and it may set joins(request): whether it may enter past the queue; and
+-- placed(value, token, inbox, places): what there is to do for a new place behind
+-- so many, while the lock has that value; it returns flags.
 local lock, queue, last = KEYS[1], KEYS[2], KEYS[3]
 local MORE, MUTED = 4, 8 -- reply flags: places left to look at; PUBLISH refused
 local BOUND = 128 -- steps of one script
@@ -39,7 +41,7 @@ local known = 0 -- the highest token known to be given
 local taken = false -- somebody holds the lock who excludes the request
 local full = false -- nothing more fits, whatever it asks for
 local flags = 0
-local joins
+local joins, placed
 
 local function text(number) return string.format('%.0f', number) end
 

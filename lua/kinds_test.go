@@ -106,6 +106,9 @@ func (k *kit) acquireOf(c claimant, mode string) *lua.Call {
 func (k *kit) releaseOf(c claimant, grave, rest int, fifth ...any) *lua.Call {
 	if len(fifth) == 0 {
 		fifth = []any{""}
+		if !k.kind.Owned && !k.kind.Shared {
+			fifth[0] = "0"
+		}
 	}
 	return lua.NewCall(k.kind.Release, k.keys, c.id, c.request(), grave, rest, fifth[0])
 }

@@ -7,6 +7,7 @@
 local value = redis.call('GET', lock)
 local token = value and tonumber(string.match(value, '^%S+ (%d+) %d+ %S+ ') or nil) -- nil: not ours
 local vacant = false
+local spent = false -- known is the last token used of those reserved
 
 known = token or tonumber(redis.call('GET', last) or 0)
 taken, full = value and true, value and true
@@ -35,7 +36,10 @@ local function vacate() value, token, full, vacant = false, nil, false, true end
 local function rest(id, _, least) redis.call('SET', lock, '-' .. string.sub(value, #id + 1), 'PX', least) end
 
 local function settle()
-  if vacant and not value then redis.call('DEL', lock) end
+  if vacant and not value then
+    redis.call('DEL', lock)
+    if spent then redis.call('SET', last, text(known), 'PX', 600000) end
+  end
 end
 
 local function blocker()

@@ -2,7 +2,8 @@
 --
 -- KEYS   1 lock   2 queue   3 last token
 -- ARGV   1 id   2 request "<lease ms> <inbox> <holder>"   3 lease ms
---        4 "lock" | "try" | "poll"   5 ms that the waiter counts as alive
+--        4 "lock" | "try" | "poll"; "next" is "lock" by a client that holds it
+--        5 ms that the waiter counts as alive
 -- Reply  token (> 0)   yours: the lease starts anew with this call
 --        0             no place: left, or skipped as dead
 --        {last token, ms left of the holder (-1 without end, -2 nobody),
@@ -27,8 +28,10 @@ if there == 0 then
   return token
 end
 
+-- include joined
+
 local value = there and redis.call('GET', KEYS[1])
-local known, after = string.match(value or '', '^%S+ (%d+) %d+ %S+ ()')
+local known, inbox, after = string.match(value or '', '^%S+ (%d+) %d+ (%S+) ()')
 if known and string.sub(value, 1, #ARGV[1] + 1) ~= ARGV[1] .. ' ' then
   -- Another of ours holds it, so there is nothing to grant: who asks for the first
   -- time is told so, and gets the last place. Written out as well, since with each
@@ -57,13 +60,15 @@ if known and string.sub(value, 1, #ARGV[1] + 1) ~= ARGV[1] .. ' ' then
     if added == 2 then
       if expires < alive + 60000 then redis.call('PEXPIRE', KEYS[2], alive + 60000) end
       if #over > 0 then redis.call('ZREM', KEYS[2], unpack(over)) end
-      return { tonumber(known), left, places, places + 1, 0, 1, string.sub(value, after) }
+      local flags = joined(value, known, inbox, places)
+      return { tonumber(known), left, places, places + 1, flags, 1, string.sub(value, after) }
     end
   end
 end
 
 -- include base
 -- include mutex
+placed = joined
 -- include grant
 -- include standing
 -- include acquire

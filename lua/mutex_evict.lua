@@ -8,4 +8,5 @@
 -- include base
 -- include mutex
 -- include grant
+known = math.max(known, tonumber(redis.call('GET', last) or 0)) -- of those reserved, any may be used
 -- include evict

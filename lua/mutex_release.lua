@@ -5,6 +5,7 @@
 -- ARGV   1 id   2 request, as it was acquired with
 --        3 ms that a tombstone for id stays; 0 for none
 --        4 ms that the lock still stays taken (minimum hold); 0 for none
+--        5 the last token used, if more than that of the hold were reserved; else 0
 -- Reply  0 nothing was held under id, nobody holds the lock
 --        1 released      2 nothing was held under id, somebody else holds it
 --        + 4 more places to look at: call pump   + 8 PUBLISH was refused
@@ -15,6 +16,7 @@ if ARGV[3] == '0' and ARGV[4] == '0' then
   if value and string.sub(value, 1, #ARGV[1] + 1) == ARGV[1] .. ' ' then
     if redis.call('EXISTS', KEYS[2]) == 0 then
       redis.call('DEL', KEYS[1])
+      if ARGV[5] ~= '0' then redis.call('SET', KEYS[3], ARGV[5], 'PX', '600000') end
       return 1
     end
     local head = redis.call('ZRANGE', KEYS[2], '1', '+inf', 'BYSCORE', 'LIMIT', '0', '1')[1]
@@ -26,6 +28,7 @@ if ARGV[3] == '0' and ARGV[4] == '0' then
       local now = t[1] * 1000000 + t[2]
       if live and -tonumber(live) > math.floor(now / 1000) then
         local digits = t[1] .. string.sub('000000', #t[2] + 1) .. t[2]
+        if ARGV[5] ~= '0' then known = tonumber(ARGV[5]) end
         if known >= now then digits = string.format('%.0f', known + 1) end
         -- First write, for the same reason as in grant.
         redis.call('ZREM', KEYS[2], head, 'live ' .. id, ARGV[1] .. ' ' .. ARGV[2], 'live ' .. ARGV[1])
@@ -41,4 +44,8 @@ end
 -- include base
 -- include mutex
 -- include grant
+if ARGV[5] ~= '0' then
+  known = math.max(known, tonumber(ARGV[5]))
+  spent = true
+end
 -- include release

@@ -136,7 +136,7 @@ func (b *bed) gone(id, mode string) {
 }
 
 func (b *bed) releaseCall(id, request string, grave, rest int) *lua.Call {
-	return lua.NewCall(lua.MutexRelease, b.keys, id, request, grave, rest)
+	return lua.NewCall(lua.MutexRelease, b.keys, id, request, grave, rest, 0)
 }
 
 // expect runs a call and wants that number as the reply.

@@ -586,8 +586,8 @@ func TestClusterNode(t *testing.T) {
 		}
 		calls = append(calls,
 			lua.NewCall(lua.MutexRenew, all[:1], "a", leaseMS),
-			lua.NewCall(lua.MutexRelease, all, "c", requestOf("c"), graveMS, 0),
-			lua.NewCall(lua.MutexRelease, all, "a", "", 0, 0),
+			lua.NewCall(lua.MutexRelease, all, "c", requestOf("c"), graveMS, 0, 0),
+			lua.NewCall(lua.MutexRelease, all, "a", "", 0, 0, 0),
 			lua.NewCall(lua.MutexDrop, all[:1], "b"),
 			lua.NewCall(lua.MutexPump, all),
 			lua.NewCall(lua.MutexAcquire, all, "b", requestOf("b"), leaseMS, "poll", aliveMS),

@@ -22,6 +22,7 @@ var kind = contract.Kind{
 	},
 	Scripts: contract.Scripts{Acquire: lua.MutexAcquire, Release: lua.MutexRelease, Renew: lua.MutexRenew},
 	Request: "30000 holdfast:inbox:nobody nobody",
+	Turn:    16,
 }
 
 func TestFaults(t *testing.T) {

@@ -33,6 +33,9 @@ type Kind struct {
 	// Shared: each request has a place in Redis; else the goroutines of one
 	// process wait behind one.
 	Shared bool
+	// Turn is how many of one process may hold it one after the other while other
+	// processes wait; 0: one.
+	Turn int
 	// Reenters: who holds it may take it again.
 	Reenters bool
 	// Unordered: nobody queues, so nobody is served in order or woken, and there

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -92,6 +93,38 @@ func maxWait(t *testing.T, e *Env) {
 	b := e.New(c, "maxwait", holdfast.WithMaxWait(10*time.Second))
 	Release(t, Lock(t, b))
 	e.NothingLeft(t)
+}
+
+// refusedWaiterLeaves: a waiter whom Redis refuses, as long as something else is in
+// the lock's key, has a place that is granted once it is gone. It is given back then.
+func refusedWaiterLeaves(t *testing.T, e *Env) {
+	key := "holdfast:" + e.Name + ":refused"
+	lost := Lock(t, e.New(e.Client(t), "refused"))
+	waiting := Go(t.Context(), e.New(e.Client(t), "refused"))
+	e.AwaitWaiters(t, e.New(e.Client(t), "refused"), 1)
+	_, err := e.Redis.TxPipelined(t.Context(), func(p redis.Pipeliner) error {
+		p.Del(t.Context(), key)
+		return p.LPush(t.Context(), key, "a list").Err()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := Get(t, waiting); r.Err == nil || !strings.Contains(r.Err.Error(), "WRONGTYPE") {
+		t.Fatalf("a list in the place of the lock: %v", r.Err)
+	}
+	if err = e.Redis.Del(t.Context(), key).Err(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // the waiter's TTL is thirty
+	defer cancel()
+	lease, err := e.New(e.Client(t), "refused").Lock(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	Release(t, lease)
+	if err := lost.Release(t.Context()); !errors.Is(err, holdfast.ErrLost) {
+		t.Errorf("Release of what was deleted: %v", err)
+	}
 }
 
 // cancelledWaiterLeaves: cancelled before it is granted, at any place in the

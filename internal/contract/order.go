@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -238,30 +239,38 @@ func firstComeFirstServed(t *testing.T, e *Env) {
 	}
 }
 
-// processesTakeTurns: two clients with many goroutines each alternate, and each
-// serves its own in order.
+// processesTakeTurns: two clients with many goroutines each alternate, after no more
+// than a turn, and each serves its own in order.
 func processesTakeTurns(t *testing.T, e *Env) {
 	if e.Shared {
 		return // each goroutine takes its own turn: FirstComeFirstServed
 	}
 	const each = 100
-	var served atomic.Int64
-	probe := e.New(e.Client(t), "turns")
+	most := max(e.Turn, 1)
+	var served [2]atomic.Int64
+	probe := e.seer(t, e.Client(t), "turns")
 	lease := Lock(t, probe)
+	holders := []string{"process 0", "process 1"}
 	type turn struct{ client, number int }
 	order := make(chan turn, 2*each)
 	var wg sync.WaitGroup
-	for client := range 2 {
-		c := e.Client(t)
-		l := e.New(c, "turns")
+	for client, holder := range holders {
+		l := e.New(e.Client(t, holdfast.WithHolder(holder)), "turns")
 		for number := range each {
 			wg.Go(func() {
 				takeTurn(t, l, func() {
 					order <- turn{client, number}
-					n := int(served.Add(1))
+					served[client].Add(1)
 					// Work that is shorter than a round trip would be over before
-					// the next goroutine of this process could queue.
-					e.AwaitWaiters(t, probe, min(2, 2*each-n))
+					// the next goroutine of either process could queue.
+					Eventually(t, "both processes to wait", func() bool {
+						for other, holder := range holders {
+							if served[other].Load() < each && !waits(t, probe, holder) {
+								return false
+							}
+						}
+						return true
+					})
 				})
 			})
 			Eventually(t, "the goroutine to queue", func() bool {
@@ -274,17 +283,26 @@ func processesTakeTurns(t *testing.T, e *Env) {
 	wg.Wait()
 	close(order)
 	var next [2]int
-	place := 0
+	last, run := 1, most // the first client came first
 	for got := range order {
-		if got.client != place%2 {
-			t.Fatalf("place %d went to client %d", place, got.client)
-		}
 		if got.number != next[got.client] {
 			t.Fatalf("goroutine %d of client %d came before %d", got.number, got.client, next[got.client])
 		}
 		next[got.client]++
-		place++
+		if got.client != last {
+			last, run = got.client, 0
+		}
+		if run++; run > most && next[1-got.client] < each {
+			t.Fatalf("client %d was served %d times in a row", got.client, run)
+		}
 	}
+}
+
+// waits tells whether that holder has a place in the queue.
+func waits(t *testing.T, probe seer, holder string) bool {
+	t.Helper()
+	state := inspect(t, probe)
+	return slices.ContainsFunc(state.Waiters, func(w holdfast.Waiter) bool { return w.Holder == holder })
 }
 
 func takeTurn(t *testing.T, l holdfast.Locker, f func()) {

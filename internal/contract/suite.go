@@ -113,6 +113,7 @@ var queueSuite = []testCase{
 	{"HandOverNeedsNoPoll", handOverNeedsNoPoll},
 	{"CancelledWaiterLeaves", cancelledWaiterLeaves},
 	{"CancelledWhileGranted", cancelledWhileGranted},
+	{"RefusedWaiterLeaves", refusedWaiterLeaves},
 	{"DeadWaiterIsSkipped", deadWaiterIsSkipped},
 	{"ManyDeadWaitersAreSkipped", manyDeadWaitersAreSkipped},
 

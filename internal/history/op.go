@@ -26,6 +26,7 @@ type Op struct {
 	Lock    string // which, in a history of several
 	Owner   string // holds of one owner do not exclude each other; the rest of the world's do
 	Shared  bool   // others may have the same owner
+	Turns   bool   // its process has turns: a place may have been another's before
 	ID      string // of the lease
 	What    string // was asked for
 

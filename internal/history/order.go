@@ -13,7 +13,8 @@ import (
 //
 // An A that a fault may have concerned while it waited does not count. It may
 // have been given up for dead, and come again under the same id if it never had
-// an answer. Nor does an owner that others may have, who enter past the queue.
+// an answer. Nor does an owner that others may have, who enter past the queue; nor
+// one whose process is served in turns.
 func CheckOrder(ops []Op, places []Place, spans []Span) (found []Violation, looked int) {
 	for lock, all := range parted(ops, func(o Op) string { return o.Lock }) {
 		seen := make(map[string]time.Duration)
@@ -22,7 +23,7 @@ func CheckOrder(ops []Op, places []Place, spans []Span) (found []Violation, look
 				seen[p.ID] = p.At
 			}
 		}
-		all = slices.DeleteFunc(all, func(o Op) bool { return o.Shared || o.Asked == 0 })
+		all = slices.DeleteFunc(all, func(o Op) bool { return o.Shared || o.Turns || o.Asked == 0 })
 		slices.SortStableFunc(all, func(a, b Op) int { return cmp.Compare(a.Asked, b.Asked) })
 		first := firstGranted(all)
 		for _, a := range all {

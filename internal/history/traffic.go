@@ -46,6 +46,7 @@ type Request struct {
 	Lock          string // which, where there are several
 	Weight, Limit int64
 	Owner         string        // "": each acquisition has its own
+	Turns         bool          // see Op
 	TTL           time.Duration // of the lease; 0: it does not matter
 }
 
@@ -184,7 +185,7 @@ func (p *player) turn(ctx context.Context, random *rand.Rand) {
 	p.count(Counts{Acquired: 1})
 	ctx = context.WithoutCancel(ctx)
 	o := Op{
-		Lock: q.Lock, Owner: q.Owner, Shared: q.Owner != "", ID: lease.ID(), What: q.Argument,
+		Lock: q.Lock, Owner: q.Owner, Shared: q.Owner != "", Turns: q.Turns, ID: lease.ID(), What: q.Argument,
 		Weight: q.Weight, Limit: q.Limit, Token: lease.Token(), TTL: q.TTL, Asked: asked, From: from,
 	}
 	p.began(&o, lease)

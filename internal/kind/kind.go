@@ -14,6 +14,8 @@ type Kind struct {
 	// context. Its acquisitions are counted in a key of their own, which each
 	// of its scripts needs.
 	Owned bool
+	// Passes: may go from goroutine to goroutine inside a process, without Redis.
+	Passes bool
 	// Shared: several may hold it at once, so each request takes a place of its
 	// own in the queue: one release can then admit them all.
 	Shared bool
@@ -39,6 +41,7 @@ func oneKey(name string, majority bool) *Kind {
 		Pump:     lua.MutexPump,
 		Inspect:  lua.MutexInspect,
 		Evict:    lua.MutexEvict,
+		Passes:   !majority,
 		Majority: majority,
 	}
 }

@@ -136,7 +136,7 @@ func requests() []history.Request {
 		ttl    time.Duration
 	}{{"", ttl}, {"", ttl}, {"slow ", slow}, {"brief ", brief}, {"try ", ttl}, {"try brief ", brief}} {
 		for _, q := range []history.Request{
-			{Lock: "mutex", Argument: "mutex", Weight: 1, Limit: 1},
+			{Lock: "mutex", Argument: "mutex", Weight: 1, Limit: 1, Turns: true},
 			{Lock: "reentrant", Argument: "reentrant", Weight: 1, Limit: 1},
 			{Lock: "reentrant", Argument: "reentrant alice", Weight: 1, Limit: 1, Owner: "alice"},
 			{Lock: "rwlock", Argument: "read", Weight: 1, Limit: holdfast.All},
