@@ -184,13 +184,21 @@ func TestFirstRemoteWaiterIsHeard(t *testing.T) {
 		slow := holdfast.WithBackOff(func() holdfast.BackOff { return never{} })
 		m := mutex.New(e.Client(t), "heard", slow)
 		var cycles atomic.Int64
-		stop := neighbours(t, 4, m, func(*holdfast.Lease) { cycles.Add(1) })
+		stop := neighbours(t, 4, m, func(*holdfast.Lease) {
+			cycles.Add(1)
+			time.Sleep(time.Millisecond) // of work
+		})
 		defer stop()
 		other := mutex.New(e.Client(t), "heard", slow)
-		for range 20 {
+		for range 5 {
 			before := cycles.Load()
-			contract.Within(t, time.Minute, "many cycles", func() bool { return cycles.Load() > before+500 })
-			lease := contract.Lock(t, other) // within a poll it would take ten seconds
+			contract.Within(t, time.Minute, "many cycles", func() bool { return cycles.Load() > before+50 })
+			before = cycles.Load()
+			lease := contract.Lock(t, other)
+			// Not heard of, it would have to wait until the reserved tokens are used up.
+			if n := cycles.Load() - before; n > 2000 {
+				t.Fatalf("%d leases went before it", n)
+			}
 			contract.Release(t, lease)
 		}
 	})
