@@ -47,8 +47,7 @@ type Client struct {
 	heard   map[string]map[*hold]struct{}       // who waits for what Redisson says, by channel
 	holds   map[uint64]*hold                    // from before the first send until the release is answered
 	lanes   lane.Table[laneKey, *hold, *tenure] // the goroutines of this process that want the same
-	isMuted atomic.Bool                         // Redis refuses to publish
-	mute    sync.Once                           // the report that wake-ups are refused
+	mute    atomic.Bool                         // wake-ups are refused, which was reported
 	empty   chan struct{}                       // closed once closed, calls is 0 and holds is empty
 }
 
@@ -306,9 +305,8 @@ func (c *Client) subscribed() {
 
 // muted reports, once, that wake-ups cannot be published.
 func (c *Client) muted() {
-	c.isMuted.Store(true)
-	c.mute.Do(func() {
+	if !c.mute.Swap(true) {
 		c.warn("Redis refuses PUBLISH to this user: waiters are not woken and poll instead",
 			"channels", keys.Inbox("*"))
-	})
+	}
 }

@@ -22,7 +22,7 @@ type Lease struct {
 }
 
 // tenure is the time for which one caller has a hold. It is what a Lease is about;
-// a hold has several, one after the other, if it is handed on inside the process.
+// a hold has several, one after the other, if it is passed on inside the process.
 // With the hold's mu.
 type tenure struct {
 	hold     *hold
@@ -90,7 +90,7 @@ func (l *Lease) Name() string {
 }
 
 // ID is unique to this acquisition: "<client's uuid>:<number>", which is in the
-// value of the lock's key; or, of a mutex that was handed on inside the process,
+// value of the lock's key; or, of a mutex that was passed on inside the process,
 // that and a number of its own after a dot.
 func (l *Lease) ID() string {
 	if l.zero() {

@@ -12,14 +12,14 @@ import (
 
 // A mutex whose Lease is released passes to the goroutine of the same process that
 // waits first, without a word to Redis: the hold stays, its tenure changes. That
-// is for as long as nobody elsewhere waits; else a process hands on for so many
+// is for as long as nobody elsewhere waits; else a process passes it on for so many
 // tenures and so long, and then lets Redis decide, which serves the queue in its
 // order. The lane has its place there all the time.
 const (
 	turnTenures = 16
 	turnTime    = 10 * time.Millisecond
-	// tokenBlock is how many tokens are reserved for a hold that is handed on: see
-	// lua/mutex.lua. In µs it is no more than the shortest TTL.
+	// tokenBlock is how many tokens are reserved for a hold that is passed on: see
+	// lua/joined.lua. In µs it is no more than the shortest TTL.
 	tokenBlock = 10_000
 )
 
@@ -47,7 +47,7 @@ type (
 	ticket     = lane.Ticket[laneKey, *hold, *tenure]
 )
 
-// succession is what decides whether a hold is handed on. With h.mu, but for what
+// succession is what decides whether a hold is passed on. With h.mu, but for what
 // is atomic.
 type succession struct {
 	since    time.Time // of the first tenure
@@ -90,7 +90,7 @@ func (h *hold) mayPass(now time.Time) bool {
 		return false
 	case next > tokenBlock || now.Sub(s.since) < time.Duration(next)*time.Microsecond:
 		return false
-	case s.others.Load() == nobodyElse && h.client.hears() && h.core.set.prefix != "":
+	case s.others.Load() == nobodyElse && h.client.isTold() && h.core.set.prefix != "":
 		return true // with the key of other libraries, nobody knows who waits
 	}
 	return next <= s.tenures && now.Before(s.until)
@@ -110,8 +110,8 @@ func (h *hold) pass(now time.Time) bool {
 	return given
 }
 
-// hears tells whether the client would be told that somebody waits elsewhere.
-func (c *Client) hears() bool { return c.inbox.Live() && !c.isMuted.Load() }
+// isTold tells whether the client would hear that somebody waits elsewhere.
+func (c *Client) isTold() bool { return c.inbox.Live() && !c.mute.Load() }
 
 // lastToken is the highest that a tenure has had; 0 if Redis knows it. With h.mu.
 func (h *hold) lastToken() int64 {

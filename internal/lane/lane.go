@@ -291,7 +291,7 @@ func (k *Ticket[K, H, G]) signal() {
 }
 
 // remove takes the ticket out of its lane. If the next one comes to the front and
-// finds no place, it is told, to take one. With the table's lock.
+// finds no place, or one that somebody has to see to, it is told. With the table's lock.
 func (k *Ticket[K, H, G]) remove() {
 	l := k.lane
 	var none H
