@@ -38,7 +38,7 @@ torture: redis ## processes that lock while all fails that can; TIME=10m, SEED=n
 	  -time $(TIME) -seed $(SEED) -faults '$(FAULTS)'
 
 .PHONY: model
-model: ## the protocol, explored wholly, and each rule taken out: two minutes of CPU, 2 GB
+model: ## the protocol, explored wholly, and each rule taken out: five minutes of CPU, 2 GB
 	go run ./internal/model
 
 .PHONY: mutants

@@ -22,8 +22,11 @@
 //     brings along, a bound on the steps of one script, and Downgrade;
 //   - reentrant: a set of acquisitions of one owner.
 //
-// An exclusive lease may also be handed on inside its process, without a message.
-// The lock on a majority of servers has a model of its own: redlock.go.
+// An exclusive lease may also be handed on inside its process, without a message:
+// its deadline and its tokens are judged in the setups "local", and in "lane" who is
+// told of whom and how long a process may go on (passing.go). Two locks have models
+// of their own: that on a majority of servers (redlock.go), and that which counts
+// once replicas have it, while one of them is promoted (replicas.go).
 //
 // Time is in ticks and relative: a state knows how old a message is and how long a
 // lease has left, clamped where more makes no difference. So there is no horizon:
@@ -43,15 +46,16 @@
 // uses it or says "more", and while nothing fails somebody always goes on; between
 // a writer's lease and its downgraded reader's no other writer is believed. And
 // from every state every waiter is served within TTL + liveness + one poll even if
-// at that moment all others die and all messages are lost.
+// at that moment all others die and all messages are lost. A process that passes a
+// lock on passes a live waiter by so many times at most.
 //
 // # What is not
 //
 // Clocks run alike: the margin for those that do not is reasoned, not modelled.
 // The last token is never forgotten. A poll is sent at most once a tick and waiter.
 // Scripts are written here again rather than read from lua/, so the model can be
-// right and a script wrong; that is what the contract tests are for. Foreign
-// holders, TryLock (but for the majority's), minimum and maximum hold times, how a
-// process orders its own goroutines, servers that run out of memory, replicas and
-// failover: not modelled.
+// right and a script wrong; that is what the contract tests are for. A replica is at
+// most two writes behind, and keeps what it has received. Foreign holders, TryLock
+// (but for the majority's), minimum and maximum hold times, how the goroutines of a
+// process wake each other, servers that run out of memory: not modelled.
 package main

@@ -34,6 +34,7 @@ func TestRuleTakenOutIsMissed(t *testing.T) {
 		"late-is-none", "tombstone", "any-head", "skip-dead", "hand-over", "wait-turn",
 		"strict-order", "reap-first", "only-held", "own-limit", "several-grants", "pump-on",
 		"weight-stays", "over-first", "idempotent", "lower-grants", "unknown-releases", "outlive", "reaped-before", "holds-deadline", "token-block", "majority", "release-all",
+		"leaves-with-hold", "confirmed", "short-is-given",
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, ok := ruleNamed(name)

@@ -53,6 +53,7 @@ type stage int8
 const (
 	absent   stage = iota
 	asked          // on its way to the node
+	written        // done, and nothing to tell yet: see replicas.go
 	granted        // on its way back: yours
 	declined       // on its way back: another holds it
 )

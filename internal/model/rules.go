@@ -39,12 +39,25 @@ const (
 	outlive
 	holdsDeadline
 	tokenBlock
+	tellsHolder
+	answerTells
+	turnEnds
+	unheardIsSomebody
+	doubtAnew
+	notToTheLast
+	leavesWithHold
 	majorityNeeded
 	quorumDeadline
 	fromSend
 	releaseAll
 	readdWhileHeld
 	stayAway
+	confirmed
+	waitBehindWrite
+	countedRenewals
+	shortIsGiven
+	furthest
+	downFirst
 	endOfRules
 )
 
@@ -207,6 +220,34 @@ var ruleTexts = []ruleText{
 		tokenBlock, "token-block", "a grant reserves the tokens of the turns to come",
 		"local-2", "TOKEN ORDER",
 	},
+	{
+		tellsHolder, "tells-holder", "the first place beside the lane's tells the holder",
+		"lane", "", // answers tell, too, but later
+	},
+	{
+		answerTells, "answer-tells", "what is answered for the lane's place tells of others",
+		"lane", "TURN",
+	},
+	{
+		turnEnds, "turn-ends", "while somebody else waits, a process passes the lock on so many times",
+		"lane", "TURN",
+	},
+	{
+		unheardIsSomebody, "unheard", "until an answer says that nobody else waits, somebody may",
+		"lane", "TURN",
+	},
+	{
+		doubtAnew, "doubt-anew", "who came while the lane had no place was told nothing of",
+		"lane-faults", "TURN",
+	},
+	{
+		notToTheLast, "not-to-the-last", "the last in the lane is not given the lock before its place is answered",
+		"lane", "",
+	},
+	{
+		leavesWithHold, "leaves-with-hold", "a place for nobody is left with the hold",
+		"lane", "NOBODY",
+	},
 	// On a majority of servers.
 	{
 		majorityNeeded, "majority", "a lease needs a majority of the nodes",
@@ -231,6 +272,31 @@ var ruleTexts = []ruleText{
 	{
 		stayAway, "stay-away", "a node that lost its data stays away for a TTL",
 		"redlock-restart", "EXCLUSION",
+	},
+	// On a master with replicas. The last two are its keepers' to see to.
+	{
+		confirmed, "confirmed", "what was given is believed once so many replicas have it",
+		"replicas", "EXCLUSION",
+	},
+	{
+		waitBehindWrite, "wait-behind-write", "a WAIT stands behind a write of its own connection",
+		"replicas", "EXCLUSION",
+	},
+	{
+		countedRenewals, "counted-renewals", "a renewal that too few replicas have does not move the deadline",
+		"replicas-renewal", "EXCLUSION",
+	},
+	{
+		shortIsGiven, "short-is-given", "what too few replicas have is given back",
+		"replicas", "GHOST",
+	},
+	{
+		furthest, "furthest", "if not all replicas must have it, the one that has most is promoted",
+		"replicas", "EXCLUSION",
+	},
+	{
+		downFirst, "down-first", "if not all replicas must have it, the old master is down before",
+		"replicas", "EXCLUSION",
 	},
 }
 

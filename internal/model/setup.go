@@ -8,6 +8,8 @@ const (
 	weighted                   // a set of holders with a counter beside it
 	reentrant                  // a set of acquisitions of one owner
 	onMajority                 // two try to hold a majority of three servers
+	inLane                     // goroutines of one process, and another process
+	onReplicas                 // a master and two replicas, one of which is promoted
 )
 
 // all is the weight and the limit of a writer, and the limit of a reader: more
@@ -33,6 +35,8 @@ type setup struct {
 	bound    int  // steps of the grant loop in one script; 0: no bound
 	faults   budget
 	alone    bool // judge liveness, too
+	replicas int8 // so many must have what is acquired
+	split    bool // any replica may be promoted, and the old master goes on
 }
 
 // model is a setup with the rules that are in force.
@@ -186,6 +190,15 @@ var setups = []setup{
 		kind: exclusive, requests: []request{turning, turning, plain}, ttl: 2, live: 2, alone: true,
 	},
 	{
+		name: "lane", about: "goroutines that pass the lock on, and another process that wants it",
+		kind: inLane, requests: []request{plain, plain, theirs}, ttl: laneTTL, live: 2,
+	},
+	{
+		name: "lane-faults", about: "the same; one is cancelled, and the queue evicted",
+		kind: inLane, requests: []request{plain, plain, theirs}, ttl: laneTTL, live: 2,
+		faults: budget{cancels: 1, repeats: 1},
+	},
+	{
 		name: "redlock", about: "two acquisitions on three nodes, nothing fails",
 		kind: onMajority, ttl: 2,
 	},
@@ -197,12 +210,35 @@ var setups = []setup{
 		name: "redlock-restart", about: "a node loses its data",
 		kind: onMajority, ttl: 2, faults: budget{crashes: 1},
 	},
+	{
+		name: "replicas", about: "one of two replicas must have it; the one that has more is promoted, after the master is down",
+		kind: onReplicas, ttl: 2, live: 2, replicas: 1, faults: budget{crashes: 1},
+	},
+	{
+		name: "replicas-renewal", about: "the same, and a lease is renewed",
+		kind: onReplicas, ttl: 2, live: 2, replicas: 1, faults: budget{crashes: 1, renewals: 1},
+	},
+	{
+		name: "replicas-split", about: "both replicas must have it; either is promoted while the old master goes on; a lease is renewed",
+		kind: onReplicas, ttl: 2, live: 2, replicas: 2, split: true, faults: budget{crashes: 1, renewals: 1},
+	},
+	{
+		name: "replicas-twice", about: "the same, twice, nothing renewed",
+		kind: onReplicas, ttl: 2, live: 2, replicas: 2, split: true, faults: budget{crashes: 2},
+	},
 }
 
 // explore explores the setup with these rules in force.
 func (s setup) explore(rules rule, limit int) verdict {
-	if s.kind == onMajority {
+	switch s.kind {
+	case onMajority:
 		return explore[majorityState, majorityStep](&majority{setup: s, rules: rules}, limit)
+	case inLane:
+		s.kind = exclusive
+		return explore[passingState, passingStep](&passing{model{setup: s, rules: rules}}, limit)
+	case onReplicas:
+		return explore[replicatedState, replicatedStep](&replicated{setup: s, rules: rules}, limit)
+	case exclusive, weighted, reentrant:
 	}
 	return explore[state, step](&model{setup: s, rules: rules}, limit)
 }
