@@ -119,8 +119,8 @@ func push(t *testing.T, p *faultproxy.Proxy) {
 	}
 }
 
-// subscribe makes the client wait once, so that its inbox is open.
-func (e *Env) subscribe(t *testing.T, c *holdfast.Client) {
+// Subscribe makes the client wait once, so that its inbox is open.
+func (e *Env) Subscribe(t *testing.T, c *holdfast.Client) {
 	t.Helper()
 	holder := e.New(e.Client(t), "subscribe")
 	lease := Lock(t, holder)
@@ -157,7 +157,7 @@ func pending(in <-chan Result) bool { return len(in) == 0 }
 func staleWakeUp(t *testing.T, e *Env) {
 	const ttl = 400 * time.Millisecond
 	b, p := e.proxied(t, holdfast.WithTTL(ttl))
-	e.subscribe(t, b)
+	e.Subscribe(t, b)
 	a := e.New(e.Client(t), "stale")
 	lease := Lock(t, a)
 	polls := p.Add(e.poll(), faultproxy.HoldRequest)
@@ -187,7 +187,7 @@ func staleWakeUp(t *testing.T, e *Env) {
 func oldToken(t *testing.T, e *Env) {
 	const ttl = 400 * time.Millisecond
 	b, p := e.proxied(t, holdfast.WithTTL(ttl))
-	e.subscribe(t, b)
+	e.Subscribe(t, b)
 	a := e.New(e.Client(t), "old")
 	lease := Lock(t, a)
 	lost := p.Add(faultproxy.First(1, e.first()), faultproxy.SwallowReplyThenClose)
@@ -202,7 +202,7 @@ func oldToken(t *testing.T, e *Env) {
 	again.Remove()
 	e.AwaitWaiters(t, a, 1) // a later copy enqueued
 	p.ReleasePushes()
-	e.subscribe(t, b) // a later wake-up came: so did that of the old grant
+	e.Subscribe(t, b) // a later wake-up came: so did that of the old grant
 	if !pending(waiting) {
 		t.Error("the old token was believed")
 	}
@@ -219,7 +219,7 @@ func oldToken(t *testing.T, e *Env) {
 // grant arrives: nothing must be given back.
 func liveLeaseIsKept(t *testing.T, e *Env) {
 	b, p := e.proxied(t, holdfast.WithTTL(2*time.Second))
-	e.subscribe(t, b)
+	e.Subscribe(t, b)
 	a := e.New(e.Client(t), "kept")
 	lease := Lock(t, a)
 	p.HoldPushes()
@@ -233,7 +233,7 @@ func liveLeaseIsKept(t *testing.T, e *Env) {
 	given := p.Add(e.release(), faultproxy.Pass)
 	push(t, p)
 	p.ReleasePushes()
-	e.subscribe(t, b) // a later wake-up came: so did this one
+	e.Subscribe(t, b) // a later wake-up came: so did this one
 	if r.Lease.Err() != nil || r.Lease.Renew(t.Context()) != nil {
 		t.Errorf("the lease was given back: %v", r.Lease.Err())
 	}
@@ -264,7 +264,7 @@ func lateReply(t *testing.T, e *Env) {
 // latePoll: a poll is under way while the wake-up arrives and the user releases.
 func latePoll(t *testing.T, e *Env) {
 	b, p := e.proxied(t, holdfast.WithTTL(2*time.Second))
-	e.subscribe(t, b)
+	e.Subscribe(t, b)
 	a := e.New(e.Client(t), "ghost")
 	lease := Lock(t, a)
 	poll := p.Add(e.poll(), faultproxy.HoldRequest)
@@ -279,7 +279,7 @@ func latePoll(t *testing.T, e *Env) {
 	before := e.Redis.DBSize(t.Context()).Val()
 	poll.Release()
 	poll.Remove()
-	e.subscribe(t, b) // the poll's connection was used since: it has arrived
+	e.Subscribe(t, b) // the poll's connection was used since: it has arrived
 	if after := e.Redis.DBSize(t.Context()).Val(); after > before+1 {
 		t.Errorf("%d keys, %d before the late poll", after, before)
 	}

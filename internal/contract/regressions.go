@@ -19,7 +19,7 @@ func pollUnderWay(t *testing.T, e *Env) {
 	const ttl = 1500 * time.Millisecond
 	slow := holdfast.WithBackOff(func() holdfast.BackOff { return constant(time.Hour) })
 	b, p := e.proxied(t, holdfast.WithTTL(ttl), slow)
-	e.subscribe(t, b)
+	e.Subscribe(t, b)
 	a := e.New(e.Client(t), "underway")
 	lease := Lock(t, a)
 	waiting := Go(t.Context(), e.New(b, "underway"))
@@ -47,7 +47,7 @@ func pollUnderWay(t *testing.T, e *Env) {
 // second release, whose answer would make the first one look like a loss.
 func oneRelease(t *testing.T, e *Env) {
 	b, p := e.proxied(t, holdfast.WithTTL(2*time.Second))
-	e.subscribe(t, b)
+	e.Subscribe(t, b)
 	a := e.New(e.Client(t), "one")
 	lease := Lock(t, a)
 	p.HoldPushes()
@@ -64,7 +64,7 @@ func oneRelease(t *testing.T, e *Env) {
 	hit(t, held)
 	push(t, p)
 	p.ReleasePushes()
-	e.subscribe(t, b) // a later wake-up came: so did that one
+	e.Subscribe(t, b) // a later wake-up came: so did that one
 	held.Release()
 	if err := <-released; err != nil {
 		t.Errorf("Release: %v", err)
@@ -173,7 +173,7 @@ func (*growing) Reset() {}
 // acquires failed and the interval has grown meanwhile.
 func placeLives(t *testing.T, e *Env) {
 	b, p := e.proxied(t)
-	e.subscribe(t, b) // a new subscription would poll at once
+	e.Subscribe(t, b) // a new subscription would poll at once
 	a := e.New(e.Client(t), "lives")
 	lease := Lock(t, a)
 	failing := p.Add(faultproxy.First(3, e.first()), faultproxy.ReplyError("LOADING Redis is loading the dataset in memory"))
@@ -261,7 +261,7 @@ func nextIsTold(t *testing.T, e *Env) {
 	const ttl = 3 * time.Second
 	slow := holdfast.WithBackOff(func() holdfast.BackOff { return constant(time.Hour) })
 	c := e.Client(t, slow)
-	e.subscribe(t, c)
+	e.Subscribe(t, c)
 	dead := Lock(t, e.New(e.Client(t, holdfast.WithTTL(ttl), holdfast.WithoutRenewal()), "told"))
 	started := time.Now()
 	probe := e.New(e.Client(t), "told")

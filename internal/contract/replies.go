@@ -167,7 +167,7 @@ func leaveReplyLost(t *testing.T, e *Env) {
 func wakeUpLost(t *testing.T, e *Env) {
 	fast := holdfast.WithBackOff(func() holdfast.BackOff { return constant(100 * time.Millisecond) })
 	b, p := e.proxied(t, fast)
-	e.subscribe(t, b)
+	e.Subscribe(t, b)
 	a := e.New(e.Client(t), "wake")
 	for range 5 {
 		lease := Lock(t, a)

@@ -87,7 +87,7 @@ func inspectChangesNothing(t *testing.T, e *Env) {
 	slow := holdfast.WithBackOff(func() holdfast.BackOff { return constant(time.Hour) })
 	a, b := e.Client(t, slow), e.Client(t, slow)
 	for _, c := range []*holdfast.Client{a, b} {
-		e.subscribe(t, c) // a new subscription would poll, or renew; so slow, it is there when this returns
+		e.Subscribe(t, c) // a new subscription would poll, or renew; so slow, it is there when this returns
 	}
 	l := e.seer(t, a, "same")
 	lease := Lock(t, l)
@@ -128,7 +128,7 @@ func (e *Env) everything(t *testing.T) map[string]string {
 func forceRelease(t *testing.T, e *Env) {
 	slow := holdfast.WithBackOff(func() holdfast.BackOff { return constant(time.Hour) })
 	a, b := e.Client(t), e.Client(t, slow)
-	e.subscribe(t, a)
+	e.Subscribe(t, a)
 	lease := Lock(t, e.New(a, "forced"))
 	probe := e.seer(t, e.Client(t), "forced")
 	waiting := Go(t.Context(), e.New(b, "forced"))
@@ -189,7 +189,7 @@ func forcedBeforeListening(t *testing.T, e *Env) {
 // held, though the answer says so.
 func forcedBeforeAnswer(t *testing.T, e *Env) {
 	b, p := e.proxied(t)
-	e.subscribe(t, b)
+	e.Subscribe(t, b)
 	late := p.Add(faultproxy.First(1, e.first()), faultproxy.HoldReply)
 	waiting := Go(t.Context(), e.New(b, "early"))
 	hit(t, late)
@@ -198,7 +198,7 @@ func forcedBeforeAnswer(t *testing.T, e *Env) {
 		t.Fatal(err)
 	}
 	other := Lock(t, probe)
-	e.subscribe(t, b) // a later wake-up came: so did the word of the forced release
+	e.Subscribe(t, b) // a later wake-up came: so did the word of the forced release
 	late.Release()
 	e.AwaitWaiters(t, probe, 1)
 	if !pending(waiting) {
@@ -220,7 +220,7 @@ func forcedWhileItSubscribes(t *testing.T, e *Env) {
 	if err := probe.ForceRelease(t.Context(), lease.ID()); err != nil {
 		t.Fatal(err)
 	}
-	e.subscribe(t, c)
+	e.Subscribe(t, c)
 	told := time.Now()
 	<-lease.Done()
 	if d := time.Since(told); d > 5*time.Second { // its next renewal is due after 9
