@@ -127,9 +127,9 @@ func (p *passing) laneSteps(s *passingState, do func(string, func(*passingState)
 			t.lane.told = 0
 		})
 	}
-	if s.left.repeats > 0 && s.server.places > 0 {
+	if s.left.evicts > 0 && s.server.places > 0 {
 		do("the queue is evicted", func(t *passingState) {
-			t.left.repeats--
+			t.left.evicts--
 			t.server.queue, t.server.places, t.server.live = [maxIDs]int8{}, 0, [maxIDs]int8{}
 		})
 	}

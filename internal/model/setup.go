@@ -196,7 +196,7 @@ var setups = []setup{
 	{
 		name: "lane-faults", about: "the same; one is cancelled, and the queue evicted",
 		kind: inLane, requests: []request{plain, plain, theirs}, ttl: laneTTL, live: 2,
-		faults: budget{cancels: 1, repeats: 1},
+		faults: budget{cancels: 1, evicts: 1},
 	},
 	{
 		name: "redlock", about: "two acquisitions on three nodes, nothing fails",

@@ -110,6 +110,7 @@ type budget struct {
 	cancels  int8 // a waiter's context ends
 	renewals int8
 	repeats  int8 // the answer to a release is lost, so it is sent again
+	evicts   int8 // the queue is gone: of a lane only
 }
 
 // send puts a message under way.
