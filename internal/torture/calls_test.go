@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,6 +60,7 @@ type step struct {
 	At      time.Duration
 	Outcome string        `json:",omitempty"` // after it
 	Token   int64         `json:",omitempty"` // what was acquired, or is released
+	First   int64         `json:",omitempty"` // that of the hold which was passed on inside the process
 	Until   time.Duration `json:",omitempty"` // its deadline
 	Error   string        `json:",omitempty"`
 }
@@ -132,6 +135,7 @@ func (c *caller) turn(ctx context.Context, client int, random *rand.Rand) {
 	switch {
 	case err == nil:
 		s.Outcome, s.Token, s.Until = outcomeOK, lease.Token(), processtest.At(lease.Deadline())
+		s.First = firstToken(lease)
 	case kind == kindTry && errors.As(err, &held) && (held.Holder != "" || held.Remaining > 0):
 		s.Outcome = outcomeBusy
 	case kind == kindTry && errors.As(err, &held):
@@ -162,6 +166,20 @@ func (c *caller) turn(ctx context.Context, client int, random *rand.Rand) {
 		s.Outcome = outcomeUnknown
 	}
 	c.end(s, err)
+}
+
+// firstToken is the token of the hold that a lease is of: an ID says how often that
+// was passed on, and each time the token is one more.
+func firstToken(lease *holdfast.Lease) int64 {
+	_, times, passed := strings.Cut(lease.ID(), ".")
+	if !passed {
+		return 0
+	}
+	n, err := strconv.ParseInt(times, 10, 64)
+	if err != nil {
+		panic(err)
+	}
+	return lease.Token() - n
 }
 
 func (c *caller) begin(s step) step {

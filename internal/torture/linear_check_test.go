@@ -17,6 +17,12 @@ func made(kind, outcome string, call, ret time.Duration, token int64) done {
 	}
 }
 
+// passed is a hold that had that token before it was passed on.
+func passed(d done, first int64) done {
+	d.First = first
+	return d
+}
+
 // until50 is with a deadline of 50.
 func until50(d done) done {
 	d.Until = 50
@@ -61,6 +67,12 @@ func TestSearch(t *testing.T) {
 		"before the loss":    {[]done{made(lock, ok, 1, 5, 7), made(lock, ok, 6, 7, 8), made(release, outcomeLost, 20, 25, 7)}, []history.Loss{{Since: 8, At: 10}}, false},
 		"of another lock":    {[]done{made(lock, ok, 1, 5, 7), made(lock, ok, 12, 14, 8), made(release, outcomeLost, 20, 25, 7)}, []history.Loss{{Lock: "other", Since: 8, At: 10}}, false},
 		"tokens over a loss": {[]done{made(lock, ok, 1, 5, 7), made(lock, ok, 12, 14, 6), made(release, outcomeLost, 20, 25, 7)}, []history.Loss{{Since: 8, At: 10}}, false},
+
+		// What was lost is passed on until its process hears of it; nothing else is.
+		"passed on after a loss":      {[]done{made(lock, ok, 1, 5, 7), made(lock, ok, 11, 14, 19), passed(made(lock, ok, 12, 15, 8), 7)}, []history.Loss{{Since: 8, At: 10, Token: 9}}, true},
+		"passed on before the loss":   {[]done{made(lock, ok, 1, 3, 7), made(lock, ok, 4, 5, 9), passed(made(lock, ok, 6, 7, 8), 7)}, []history.Loss{{Since: 8, At: 10, Token: 9}}, false},
+		"a later one, passed on":      {[]done{made(lock, ok, 11, 14, 19), made(lock, ok, 15, 16, 29), passed(made(lock, ok, 17, 18, 20), 19)}, []history.Loss{{Since: 8, At: 10, Token: 9}}, false},
+		"not passed on, after a loss": {[]done{made(lock, ok, 1, 5, 7), made(lock, ok, 11, 14, 19), made(lock, ok, 15, 16, 8)}, []history.Loss{{Since: 8, At: 10, Token: 9}}, false},
 	} {
 		if _, err := search(c.page, c.losses); (err == nil) != c.want {
 			t.Errorf("%s: %v", name, err)

@@ -91,12 +91,12 @@ func (b *book) pages() map[string][]done {
 
 // What a mutex can be asked for: the inputs of the model.
 type (
-	acquired struct{ token int64 } // Lock or TryLock, with success
-	refused  struct{}              // TryLock: somebody holds it
-	ghost    struct{}              // an acquire of which nobody knows: done at any time from then on, or never
-	ended    struct{ token int64 } // released, or its lease ran out
-	lost     struct{}              // Redis lost its data
-	closed   struct{}              // the history is over; what has not happened never does
+	acquired struct{ token, first int64 } // Lock or TryLock, with success
+	refused  struct{}                     // TryLock: somebody holds it
+	ghost    struct{}                     // an acquire of which nobody knows: done at any time from then on, or never
+	ended    struct{ token int64 }        // released, or its lease ran out
+	lost     struct{ token int64 }        // Redis lost its data, and no grant before had a higher one
+	closed   struct{}                     // the history is over; what has not happened never does
 )
 
 // operations writes the calls of one mutex for porcupine.
@@ -134,7 +134,7 @@ func operations(page []done, losses []history.Loss, ghosts bool) []porcupine.Ope
 			releases[d.Token] = d
 		case d.Outcome == outcomeOK:
 			holds = append(holds, d)
-			add(client, acquired{d.Token}, d.call, d.ret, d)
+			add(client, acquired{d.Token, d.First}, d.call, d.ret, d)
 		case d.Outcome == outcomeBusy:
 			add(client, refused{}, d.call, d.ret, d)
 		case d.Outcome == outcomeUnknown && ghosts:
@@ -161,7 +161,7 @@ func operations(page []done, losses []history.Loss, ghosts bool) []porcupine.Ope
 	}
 	for _, l := range losses {
 		if l.Lock == "" && l.At > time.Duration(0) {
-			add(number("Redis", 0), lost{}, l.Since, l.At, l)
+			add(number("Redis", 0), lost{l.Token}, l.Since, l.At, l)
 			last = max(last, l.At)
 		}
 	}
@@ -180,7 +180,7 @@ type standing struct {
 	held   int64 // the token; 0: nobody's
 	maybe  bool  // or a ghost's
 	last   int64 // token given
-	before int64 // the last one that was given before a loss of data
+	before int64 // the last one that may have been given before a loss of data
 	over   bool
 }
 
@@ -196,6 +196,10 @@ var model = porcupine.Model{
 		}
 		switch in := input.(type) {
 		case acquired:
+			if in.first > 0 && in.first <= s.before {
+				// Passed on in a process that has not heard yet that its hold was lost.
+				return true, s
+			}
 			return s.held == 0 && in.token > s.last, standing{held: in.token, last: in.token, before: s.before}
 		case refused:
 			return s.held != 0 || s.maybe, s
@@ -212,7 +216,7 @@ var model = porcupine.Model{
 			s.held = 0
 			return may, s
 		case lost:
-			return true, standing{last: s.last, before: s.last}
+			return true, standing{last: s.last, before: max(s.last, in.token)}
 		case closed:
 			s.over = true
 			return true, s
