@@ -26,7 +26,7 @@ func (k *Core) checkCarried(ctx context.Context) error {
 		}
 		seen = append(seen, h)
 		if held += h.core.weight; held+k.weight > k.limit {
-			return invalid("%s %q: the context carries its lease %s: it would wait for itself", k.kind.Name, k.name, h.id)
+			return invalid("%s %q: the context carries its lease %s, which is in the way", k.kind.Name, k.name, lc.lease.ID())
 		}
 	}
 	return nil

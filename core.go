@@ -58,7 +58,7 @@ func NewCore(c *Client, k *kind.Kind, name string, opts ...Option) *Core {
 	}
 	var err error
 	if core.set, err = c.defaults.with(true, opts); err != nil {
-		core.err = fmt.Errorf("%s %.64q: %w", k.Name, name, err)
+		core.err = invalid("%s %.64q: %w", k.Name, name, err)
 		return core
 	}
 	if core.keys, err = keys.For(core.set.prefix, k.Name, name); err != nil {
@@ -301,7 +301,7 @@ type news struct {
 
 // held makes the error of a lock that somebody else has.
 func (k *Core) held(a lua.Acquired, age time.Duration) *HeldError {
-	e := &HeldError{Name: k.name, Holder: a.Holder, Waiters: a.Places}
+	e := &HeldError{Name: k.name, Holder: a.Holder, Foreign: a.Foreign, Waiters: a.Places}
 	if a.Remaining > 0 {
 		e.Remaining = max(a.Remaining-age, time.Millisecond)
 	}

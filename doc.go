@@ -7,7 +7,7 @@
 //
 //	client, err := holdfast.New(rdb) // rdb is a go-redis client; one Client per process
 //	...
-//	defer client.Close(ctx) // gives back what is still held
+//	defer client.Close(context.Background()) // gives back what is still held; ctx may have ended by then
 //
 //	orders := mutex.New(client, "orders")
 //	err = orders.Do(ctx, func(ctx context.Context) error {
@@ -41,7 +41,7 @@
 //
 // Every error is one of these, by errors.Is:
 //
-//	ErrNotAcquired  somebody else holds it; As *HeldError: who, how long, how many wait
+//	ErrNotAcquired  not had in time; As *HeldError: who holds it, what is left of its lease, how many wait
 //	ctx.Err()       the wait ended; As *HeldError beside it, if it is known who held
 //	ErrLost         the lease is over; As *LostError: which, and why
 //	ErrReleased     the lease was released before
@@ -57,7 +57,9 @@
 // Redis that they use keeps its data and the clocks of the machines run at about
 // the same rate. Waiters are served in the order in which they reached Redis,
 // over all processes. A release makes the next waiter the holder in the same
-// script and wakes it alone. A holder that dies frees the lock after its TTL. A
+// script and wakes it alone; the goroutines of one process pass a mutex on among
+// themselves, without Redis, in turns that are bounded once another process waits:
+// see package mutex. A holder that dies frees the lock after its TTL. A
 // redlock, on several servers, has neither that order nor tokens: see there.
 //
 // # What is not
@@ -69,6 +71,6 @@
 //
 // # Goroutines
 //
-// A Client runs a constant number of goroutines, whatever the number of locks,
-// waiters and leases. [Client.Close] ends them all.
+// A Client runs a small number of goroutines, with a bound that does not depend on
+// how many locks, waiters and leases there are. [Client.Close] ends them all.
 package holdfast

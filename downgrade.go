@@ -95,7 +95,7 @@ func (k *Core) checkHeavy(ctx context.Context, heavy *Lease) error {
 		return invalid("Downgrade of %q: WithMaxHold(%v) is over", k.name, limit)
 	}
 	if h.client != k.client || h.core.kind != k.kind || h.core.keys.Lock != k.keys.Lock || h.core.weight <= k.weight {
-		return invalid("Downgrade of %q: %q is no lease of its writer by this client", k.name, heavy.Name())
+		return invalid("Downgrade of %q: the lease, of %q, is not one of its writer, or not of this client", k.name, heavy.Name())
 	}
 	return nil
 }

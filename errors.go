@@ -9,11 +9,14 @@ import (
 // What went wrong, for errors.Is. Every error of this package that is not Redis's
 // own, a context's or a [ReplicasError] is one of these.
 var (
-	// ErrNotAcquired: somebody else holds the lock. The error is a [HeldError].
+	// ErrNotAcquired: the lock was not had in time. Somebody else holds it; or, of a
+	// wait, Redis did not answer, and the error wraps that, too. It is a [HeldError].
 	ErrNotAcquired = errors.New("holdfast: not acquired")
 	// ErrLost: the lease ended without being released. The error is a [LostError].
 	ErrLost = errors.New("holdfast: lease lost")
-	// ErrReleased: the lease was released, by Release, by Do or by the client's Close.
+	// ErrReleased: the lease was released, by Release, Do or Downgrade, by the client's
+	// Close, or because nothing referred to it. Of ForceRelease: nothing is held under
+	// that ID.
 	ErrReleased = errors.New("holdfast: lease released")
 	// ErrClosed: the client was closed.
 	ErrClosed = errors.New("holdfast: client closed")
@@ -23,12 +26,14 @@ var (
 )
 
 // HeldError says who stands in the way of a lock that was not acquired. It Is
-// [ErrNotAcquired]. What it tells was true when Redis last answered.
+// [ErrNotAcquired]. What it tells was true when Redis last answered; if it never
+// did, there is only the name.
 type HeldError struct {
 	Name      string        // of the lock
 	Holder    string        // who holds it, see WithHolder; of several, the one whose lease ends first; "" if another library does, or if only the queue is in the way
-	Remaining time.Duration // of that holder's lease; 0 if it has no end or only the queue is in the way
-	Waiters   int           // places in the queue
+	Remaining time.Duration // of that holder's lease, unless it is renewed or released before; 0 if it has no end or only the queue is in the way
+	Foreign   bool          // another library holds it
+	Waiters   int           // places in the queue: of a mutex or reentrant lock, one for the goroutines of a process
 }
 
 func (e *HeldError) Error() string {
@@ -36,11 +41,13 @@ func (e *HeldError) Error() string {
 	left := e.Remaining.Round(time.Millisecond)
 	switch {
 	case e.Holder != "" && e.Remaining > 0:
-		text += fmt.Sprintf(": held by %s for %v more", e.Holder, left)
+		text += fmt.Sprintf(": held by %s, whose lease has %v left", e.Holder, left)
 	case e.Holder != "":
 		text += ": held by " + e.Holder
-	case e.Remaining > 0:
-		text += fmt.Sprintf(": held by another library's client for %v more", left)
+	case e.Foreign && e.Remaining > 0:
+		text += fmt.Sprintf(": held by another library's client, whose lease has %v left", left)
+	case e.Foreign:
+		text += ": held by another library's client, without an end"
 	}
 	if e.Waiters > 0 {
 		text += fmt.Sprintf(", %d waiting", e.Waiters)

@@ -68,7 +68,7 @@ func New(rdb redis.UniversalClient, opts ...Option) (*Client, error) {
 	base.readTimeout = readTimeoutOf(rdb)
 	s, err := base.with(false, opts)
 	if err != nil {
-		return nil, err
+		return nil, invalid("New: %w", err)
 	}
 	if s.backOff == nil {
 		s.backOff = &defaultBackOff
@@ -106,6 +106,10 @@ func New(rdb redis.UniversalClient, opts ...Option) (*Client, error) {
 // Close releases every lease that is still held, ends every wait with
 // [ErrClosed], and stops and joins every goroutine of the client. The go-redis
 // client stays open. New calls fail with ErrClosed from the start.
+//
+// Unlike [Lease.Release], Close needs a ctx that lasts: with one that has ended
+// nothing is sure to be given back. It blocks until Redis has confirmed each
+// release, or the TTL of what it has not confirmed is over.
 //
 // When ctx ends first, Close returns an error that Is ctx.Err() and says what
 // Redis has not confirmed; those locks free themselves at their TTL, and the

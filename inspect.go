@@ -18,9 +18,11 @@ const listed = 1000
 
 // State is how a lock stands, as one instant at the server saw it.
 type State struct {
-	Kind  string // "mutex", "reentrant", "rwlock", "semaphore"
-	Name  string
-	Token int64 // the last fencing token that was given and is remembered
+	Kind string // "mutex", "reentrant", "rwlock", "semaphore"
+	Name string
+	// Token is the last fencing token that was given and is remembered; of a mutex
+	// that is passed on inside a process, the first one of that hold or above it.
+	Token int64
 	// Used is the sum of what is held: permits, shares of a reentrant lock,
 	// readers; All and more while there is a writer.
 	Used    int64
@@ -33,9 +35,9 @@ type State struct {
 // Holder is one hold of a lock.
 type Holder struct {
 	Holder    string        // who holds it, see WithHolder; of another library, what it wrote
-	ID        string        // of the lease, for ForceRelease; "" of another library
+	ID        string        // of the lease, for ForceRelease; of a mutex that was passed on, of the first; "" of another library
 	Owner     string        // of a reentrant lock
-	Token     int64         // 0 of another library, and when resting
+	Token     int64         // of the lease of that ID; 0 of another library, and when resting
 	Weight    int64         // permits; All for a writer; of a reentrant lock that Redisson holds, its count; else 1
 	Remaining time.Duration // until its lease ends, unless it is renewed; 0 if it has no end
 	Foreign   bool          // another library holds it
@@ -51,7 +53,7 @@ type Waiter struct {
 	Waiting time.Duration // since its request came to Redis
 	// Alive: it has been heard of lately. One that has not is passed over when
 	// its turn comes. Of a mutex or reentrant lock a place may stand for several
-	// goroutines of one process.
+	// goroutines of one process, of a mutex also for none any more.
 	Alive bool
 }
 

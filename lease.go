@@ -8,8 +8,8 @@ import (
 )
 
 // Lease is one acquired hold. It lasts until it is released or lost: taken by
-// nobody else before Done is closed, as long as Redis keeps its data and clocks
-// run at about the same rate. Leases are made by the lock packages; the zero
+// nobody else while Err is nil, as long as Redis keeps its data and clocks run at
+// about the same rate. Leases are made by the lock packages; the zero
 // Lease is over. Safe for concurrent use.
 //
 // A Lease to which nothing refers any more, neither directly nor through a
@@ -101,8 +101,8 @@ func (l *Lease) ID() string {
 
 // Token is the fencing token: it is greater than that of every earlier
 // acquisition of the lock, also across expiry, a flush or a restart of Redis,
-// unless the server's clock steps back by more than ten minutes. That of a redlock
-// is 0, which is none: see there. A resource that keeps the highest token it has
+// unless the server's clock steps back by more than ten minutes. A re-entry and a
+// downgrade keep theirs. That of a redlock is 0, which is none: see there. A resource that keeps the highest token it has
 // seen and refuses lower ones is safe from holders that do not know yet that they
 // lost the lock: see package guard.
 func (l *Lease) Token() int64 {
@@ -169,17 +169,19 @@ func (l *Lease) Renew(ctx context.Context) error {
 	return err
 }
 
-// Release gives the lock back and, in the same step at the server, to the next
-// waiter. The lease is over when Release is called, before anything is sent: its
+// Release gives the lock back and, in the same step, to the next waiter: at the
+// server, or, of a mutex, to a goroutine of this process. The lease is over when Release is called, before anything is sent: its
 // Done is closed and its Err is [ErrReleased], whatever Release returns.
 //
 // ctx gives values only: Release works when ctx has ended, so that
-// "defer lease.Release(ctx)" is right. It blocks for one round trip, 2 s at most
-// as far as the go-redis client heeds deadlines.
+// "defer lease.Release(ctx)" is right. Inside the process it does not block; else
+// it blocks for one round trip, 2 s at most as far as the go-redis client heeds
+// deadlines.
 //
-// It returns nil once Redis confirmed it. ErrReleased means that the lease was
-// released before; nothing was sent. An error that Is [ErrLost] means that the
-// lease was over before. Any other error means that nobody knows; the client
+// It returns nil once that is done. ErrReleased means that the lease was released
+// before; nothing was sent. An error that Is [ErrLost] means that the lease was over
+// before. If Redis refuses for good, as for want of rights, the error says so, and
+// the lock is free at its TTL. Any other error means that nobody knows; the client
 // goes on trying in the background until the lock is free by itself.
 func (l *Lease) Release(ctx context.Context) error {
 	if l.zero() {

@@ -56,7 +56,7 @@ type builder struct {
 
 func (b *builder) fail(format string, args ...any) {
 	if b.err == nil {
-		b.err = invalid(format, args...)
+		b.err = fmt.Errorf(format, args...)
 	}
 }
 
@@ -142,6 +142,10 @@ func WithMinHold(d time.Duration) Option {
 // third of the TTL; when the BackOff stops, the last interval stays. f and its
 // BackOff are called by New of the lock and by the goroutine that waits. Defaults
 // to an exponential one that begins around half a second.
+//
+// Make the Option once, and give the same one to each New of a lock: goroutines
+// pass a mutex on only where their options are the same, and two calls of
+// WithBackOff are two options.
 func WithBackOff(f func() BackOff) Option {
 	return func(b *builder) {
 		if f == nil {
@@ -241,7 +245,8 @@ func defaults() settings {
 	}
 }
 
-// with applies options on top of s, for a client or for one lock.
+// with applies options on top of s, for a client or for one lock. The error is a
+// reason, for an error that Is ErrInvalid.
 func (s settings) with(lock bool, opts []Option) (settings, error) {
 	b := builder{settings: s, lock: lock}
 	for _, o := range opts {

@@ -19,13 +19,15 @@
 // Two leases of one name are never both held, by what their Err says, as long as
 // Redis keeps its data and clocks run at about the same rate. Waiters are served
 // first come, first served, in the order in which they reach Redis, over all
-// processes; nobody overtakes, TryLock included. The goroutines of one process that
-// want the same name wait in the process, in their own order, behind one place in
-// Redis, and pass the lock on among themselves without a round trip: for as long as
-// nobody elsewhere waits, else for 16 leases or 10 ms, then the next process has its
-// turn. A release makes the next waiter the holder in the same step and wakes it
-// alone. A lease is renewed until it is released; one whose
-// process died frees the lock at its TTL.
+// processes; TryLock overtakes nobody. The goroutines of one process that want the
+// same name with the same options wait in the process, in their own order, behind
+// one place in Redis, and pass the lock on among themselves without a round trip:
+// for as long as nobody elsewhere waits, else for turns of 16 leases or 10 ms,
+// counted from when the process has heard of it. A waiter elsewhere is passed by for
+// two such turns at most, or three if the process was in the queue before it. A
+// release makes the next waiter the holder in the same step and wakes it alone. A
+// lease is renewed until it is released; one whose process died frees the lock at
+// its TTL.
 //
 // # What is not
 //

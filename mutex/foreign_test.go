@@ -3,6 +3,7 @@ package mutex_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,7 +30,7 @@ func TestForeignHolder(t *testing.T) {
 		var held *holdfast.HeldError
 
 		e.Redis.Set(ctx, "shared", "somebody", 20*time.Second)
-		if _, err := m.TryLock(ctx); !errors.As(err, &held) || held.Holder != "" || held.Remaining < 10*time.Second {
+		if _, err := m.TryLock(ctx); !errors.As(err, &held) || !held.Foreign || held.Remaining < 10*time.Second {
 			t.Errorf("TryLock: %v", err)
 		}
 		waiting := contract.Go(ctx, m)
@@ -50,7 +51,7 @@ func TestForeignHolder(t *testing.T) {
 		contract.Release(t, r.Lease)
 
 		e.Redis.Set(ctx, "shared", "for ever", 0)
-		if _, err := m.TryLock(ctx); !errors.As(err, &held) || held.Remaining != 0 {
+		if _, err := m.TryLock(ctx); !errors.As(err, &held) || !held.Foreign || held.Remaining != 0 || !strings.Contains(err.Error(), "without an end") {
 			t.Errorf("TryLock of a key without TTL: %v", err)
 		}
 		short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)

@@ -28,7 +28,8 @@ func (m *Mutex) Name() string { return m.engine().Name() }
 
 // Lock waits until the lock is acquired, ctx ends, or WithMaxWait is over. ctx
 // bounds the wait only: cancelling it later does not end the lease. A ctx that
-// has ended takes nothing.
+// has ended takes nothing; one that carries a live lease of this Mutex is refused
+// with holdfast.ErrInvalid, since it would wait for itself.
 //
 // The error of a wait that ended As a *holdfast.HeldError that says who is in
 // the way, and Is ctx.Err() unless the limit was WithMaxWait's; if Redis was the
@@ -47,7 +48,8 @@ func (m *Mutex) Lock(ctx context.Context) (*holdfast.Lease, error) { return m.en
 // TryLock takes the lock if it is free and nobody waits for it: one round trip.
 // If not, the error is a *holdfast.HeldError, which Is holdfast.ErrNotAcquired.
 // It does not overtake: a free lock with waiters is theirs. Other errors are as
-// for Lock, but a failure of Redis is returned rather than waited for.
+// for Lock, a ctx that carries a lease of this Mutex included; but a failure of
+// Redis is returned rather than waited for.
 func (m *Mutex) TryLock(ctx context.Context) (*holdfast.Lease, error) { return m.engine().TryLock(ctx) }
 
 // Do locks as Lock does, calls fn once with a context that ends with the lease,
@@ -74,6 +76,9 @@ func (m *Mutex) Inspect(ctx context.Context) (*holdfast.State, error) {
 // "taken". Only one whose message was lost, or who held for less than a quarter of
 // a second, learns it by its next renewal instead, and then with the reason
 // "removed" if nobody else holds the lock.
+//
+// A mutex that is passed on inside a process is one hold: it is taken from whoever
+// has it there now, also if the lease of that ID has been released.
 //
 // The error Is holdfast.ErrReleased if nothing is held under that ID. Any other
 // error but holdfast.ErrInvalid and holdfast.ErrClosed means that nobody knows; it

@@ -93,7 +93,7 @@ func refused(t *testing.T, what string, l holdfast.Locker) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	if _, err := l.Lock(ctx); !errors.Is(err, holdfast.ErrInvalid) {
+	if _, err := l.Lock(ctx); !errors.Is(err, holdfast.ErrInvalid) || !strings.HasPrefix(err.Error(), "holdfast: invalid: ") {
 		t.Errorf("%s: Lock: %v", what, err)
 	}
 	if _, err := l.TryLock(ctx); !errors.Is(err, holdfast.ErrInvalid) {

@@ -106,7 +106,7 @@ func tryLockSaysWhoHolds(t *testing.T, e *Env) {
 	if !errors.As(err, &held) || !errors.Is(err, holdfast.ErrNotAcquired) {
 		t.Fatalf("TryLock of a held lock: %v", err)
 	}
-	if held.Name != "try" || held.Holder != "alice at work" || held.Waiters != 0 {
+	if held.Name != "try" || held.Holder != "alice at work" || held.Foreign || held.Waiters != 0 {
 		t.Errorf("HeldError: %+v", held)
 	}
 	if held.Remaining <= 15*time.Second || held.Remaining > 20*time.Second {

@@ -21,9 +21,9 @@ comes from [notes.md](notes.md), the numbers of each round are in
 ![Hand-overs a second, Redis calls a hand-over and CPU of renewals](chart.svg)
 
 Numbers are medians of the rounds; in brackets stand the lowest and the highest round. The
-libraries run in turn within each round, each client as a process of its own with its own
-connections, against one redis-server on the same machine: **ratios count, not numbers**. A
-ratio is taken round by round. A dash means that nothing was measured.
+libraries run in turn within each round, each client as a process of its own (Redisson's in
+one JVM) with its own connections, against one redis-server on the same machine: **ratios
+count, not numbers**. A ratio is taken round by round. A dash means that nothing was measured.
 
 "Commands sent" are those that clients send; "Redis calls" are those and what scripts call
 inside, as the server counts them.
