@@ -2,8 +2,8 @@ package contract
 
 import (
 	"context"
-	"fmt"
 	"errors"
+	"fmt"
 	"runtime"
 	"slices"
 	"strings"

@@ -255,6 +255,7 @@ var model = porcupine.Model{
 // verdict is what the search for an order found.
 type verdict struct {
 	calls, ghosts int
+	passed        int  // acquired inside the process
 	left          bool // there was not enough time, or there were too many ghosts
 	info          porcupine.LinearizationInfo
 }
@@ -268,6 +269,9 @@ func search(page []done, losses []history.Loss) (verdict, error) {
 	for _, d := range page {
 		if d.Kind != kindRelease && d.Outcome == outcomeUnknown {
 			v.ghosts++
+		}
+		if d.First > 0 {
+			v.passed++
 		}
 	}
 	result, info := porcupine.CheckOperationsVerbose(model, operations(page, losses, false), searchTime)

@@ -93,7 +93,7 @@ type sum struct {
 	quiet     time.Duration // the longest
 	longest   time.Duration // wait that succeeded
 
-	pages, calls, ghosts, left int
+	pages, calls, ghosts, passed, left int
 }
 
 func newSum() *sum { return &sum{struck: make(map[string]int), holds: make(map[string]int)} }
@@ -119,6 +119,7 @@ func (s *sum) searched(v verdict) {
 	s.pages++
 	s.calls += v.calls
 	s.ghosts += v.ghosts
+	s.passed += v.passed
 	if v.left {
 		s.left++
 	}
@@ -129,8 +130,8 @@ func (s *sum) String() string {
 	fmt.Fprintf(&text, "%d rounds, %v of faults; %d losses of data; all quiet within %v after the last fault; longest wait %v\n",
 		s.rounds, s.faultTime, s.losses, s.quiet.Round(time.Millisecond), s.longest.Round(time.Millisecond))
 	fmt.Fprintf(&text, "holds: %v; of processes that were not killed: %+v\n", s.holds, s.counts)
-	fmt.Fprintf(&text, "searched for an order: %d mutexes, %d calls, %d acquires of unknown end; not searched to the end: %d\n",
-		s.pages, s.calls, s.ghosts, s.left)
+	fmt.Fprintf(&text, "searched for an order: %d mutexes, %d calls, %d acquires of unknown end, %d that were passed on; not searched to the end: %d\n",
+		s.pages, s.calls, s.ghosts, s.passed, s.left)
 	for _, name := range slices.Sorted(maps.Keys(s.struck)) {
 		fmt.Fprintf(&text, "%15s %5d times\n", name, s.struck[name])
 	}
