@@ -7,7 +7,7 @@
 local value = redis.call('GET', lock)
 local token = value and tonumber(string.match(value, '^%S+ (%d+) %d+ %S+ ') or nil) -- nil: not ours
 local vacant = false
-local spent = false -- known is the last token used of those reserved
+local spent = false -- known is to be remembered, although nobody is admitted
 
 known = token or tonumber(redis.call('GET', last) or 0)
 taken, full = value and true, value and true

@@ -8,5 +8,10 @@
 -- include base
 -- include mutex
 -- include grant
-known = math.max(known, tonumber(redis.call('GET', last) or 0)) -- of those reserved, any may be used
+-- Of the tokens that follow the hold's any may be in use (joined.lua), also if none
+-- was reserved yet: one that was given by force is ahead of the clock.
+if token then
+  known = math.max(token + 10000, tonumber(redis.call('GET', last) or 0))
+  spent = true
+end
 -- include evict
