@@ -161,7 +161,7 @@ func (k *Core) try(ctx context.Context, owner string, i *inquiry) (*Lease, error
 		switch {
 		case err == nil && a.Status == lua.Yours:
 			if k.local {
-				h.ifHeld(func() { k.client.lanes.Hold(k.laneKey, h) })
+				h.succeed()
 			}
 			return k.granted(ctx, h)
 		case err == nil && a.More:
@@ -214,7 +214,7 @@ func (k *Core) queue(ctx, wait context.Context, owner string, i *inquiry) (*Leas
 		case errors.Is(err, errGiven):
 			return k.inherit(ctx, wait, t, i)
 		case err != nil:
-			return nil, k.ended(ctx, wait, t, err, nil)
+			return nil, k.ended(ctx, wait, t, err, t.Lane().Place().failed())
 		}
 	}
 	var short error // of the replicas
@@ -245,7 +245,7 @@ func (k *Core) queue(ctx, wait context.Context, owner string, i *inquiry) (*Leas
 			h.leave()
 			continue
 		}
-		if !k.local || wait.Err() == nil {
+		if !k.local || wait.Err() == nil || errors.Is(err, errPlaceLost) {
 			h.leave() // else it goes to the next in the lane
 		}
 		return nil, k.ended(ctx, wait, t, err, cmp.Or(short, h.failed()))

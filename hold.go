@@ -167,7 +167,7 @@ func (h *hold) rouse() {
 		if h.core.local && (h.state != waiting || h.stopped != nil) {
 			h.lane.Unsettle(h) // whoever is at the front next has to see it, too
 		}
-		h.unwanted = !h.lane.Rouse() && h.state != over && !h.leased
+		h.unwanted = !h.lane.Rouse(h) && h.state != over && !h.leased
 		return
 	}
 	select {
@@ -310,8 +310,12 @@ func (h *hold) fail(err error) {
 	}
 }
 
-// failed is the last failure of Redis, if nothing was answered after it.
+// failed is the last failure of Redis, if nothing was answered after it. A nil hold
+// is a place that nobody has.
 func (h *hold) failed() error {
+	if h == nil {
+		return nil
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.failure
@@ -324,7 +328,7 @@ func (h *hold) Tick(now time.Time) (watchdog.Send, bool) {
 	switch h.state {
 	case waiting:
 		defer h.unlock()
-		if h.core.local && h.answered && h.lane != nil && h.lane.Deserted() {
+		if h.core.local && h.answered && h.lane != nil && h.lane.Deserted(h) {
 			h.unwanted = true // it was kept for those who might have come
 			return watchdog.Send{}, false
 		}

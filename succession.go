@@ -110,6 +110,16 @@ func (h *hold) pass(now time.Time) bool {
 	return given
 }
 
+// succeed notes that the hold was got without a place in the lane. If another of this
+// process counted as held, that one is lost.
+func (h *hold) succeed() {
+	var ousted *hold
+	h.ifHeld(func() { ousted = h.client.lanes.Hold(h.core.laneKey, h) })
+	if ousted != nil {
+		ousted.oust()
+	}
+}
+
 // isTold tells whether the client would hear that somebody waits elsewhere.
 func (c *Client) isTold() bool { return c.inbox.Live() && !c.mute.Load() }
 

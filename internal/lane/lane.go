@@ -198,11 +198,14 @@ func (k *Ticket[K, H, G]) Served(holder H) {
 	}
 }
 
-// Hold notes that holder holds the lock, got without a ticket.
-func (t *Table[K, H, G]) Hold(key K, holder H) {
+// Hold notes that holder holds the lock, got without a ticket. It returns who did
+// until then.
+func (t *Table[K, H, G]) Hold(key K, holder H) (before H) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.lane(key).holder = holder
+	l := t.lane(key)
+	before, l.holder = l.holder, holder
+	return before
 }
 
 // Holder is who holds the lock, got by somebody of this lane.
@@ -246,25 +249,41 @@ func (l *Lane[K, H, G]) Unsettle(place H) {
 	}
 }
 
-// Rouse tells the front to look, if somebody is there. If not, the lane has no
-// place any more.
-func (l *Lane[K, H, G]) Rouse() bool {
+// Rouse tells the front to look at what became of place, and whether somebody is
+// there who would: nobody, if the lane has another place by now. A lane where nobody
+// waits has it no more.
+func (l *Lane[K, H, G]) Rouse(place H) bool {
 	l.table.mu.Lock()
 	defer l.table.mu.Unlock()
 	if l.first == nil {
-		l.tidy()
+		l.drop(place)
 		return false
 	}
 	l.first.signal()
-	return true
+	return l.stands(place)
 }
 
-// Deserted tells whether nobody waits in the lane. It then has no place any more.
-func (l *Lane[K, H, G]) Deserted() bool {
+// Deserted tells whether nobody waits in the lane. It then does not have that place
+// any more.
+func (l *Lane[K, H, G]) Deserted(place H) bool {
 	l.table.mu.Lock()
 	defer l.table.mu.Unlock()
-	l.tidy()
+	l.drop(place)
 	return l.first == nil
+}
+
+// stands tells whether the lane has no other place than that one. With the table's lock.
+func (l *Lane[K, H, G]) stands(place H) bool {
+	var none H
+	return l.place == place || l.place == none
+}
+
+// drop tidies a lane for a place that its caller ends. One that was given up before
+// must not take another with it, which nobody would end. With the table's lock.
+func (l *Lane[K, H, G]) drop(place H) {
+	if l.stands(place) {
+		l.tidy()
+	}
 }
 
 // Tell leaves what the front has learned for those behind it.

@@ -219,7 +219,7 @@ func TestPlace(t *testing.T) {
 	if !give() || told(second) || l.Place() != 7 {
 		t.Fatal("the second has no use for the place")
 	}
-	if !l.Rouse() || !told(second) || told(third) {
+	if !l.Rouse(7) || !told(second) || told(third) {
 		t.Fatal("not the one at the front hears of the place")
 	}
 	if second.Leave() != 0 || !told(third) || l.Place() != 7 {
@@ -255,11 +255,11 @@ func TestUnsettled(t *testing.T) {
 		k.Sleep()
 	}
 	l.Unsettle(8) // another's
-	if l.Rouse(); !told(tickets[0]) || told(tickets[1]) {
+	if l.Rouse(8); !told(tickets[0]) || told(tickets[1]) {
 		t.Fatal("not the front was told")
 	}
 	l.Unsettle(7)
-	l.Rouse()
+	l.Rouse(7)
 	if !table.Give("k", func() string { return "" }) || !told(tickets[1]) {
 		t.Fatal("the next one does not know of what became of the place")
 	}
@@ -298,11 +298,13 @@ func TestServed(t *testing.T) {
 	}
 }
 
-// What becomes of a place for which nobody waits is nobody's.
+// What becomes of a place for which nobody waits is nobody's. One that was given up
+// before does not take the lane's next one with it, and those who wait have no use
+// for it.
 func TestDeserted(t *testing.T) {
 	var table laneTable
-	for _, look := range []func(l *lane.Lane[string, int, string]) bool{
-		func(l *lane.Lane[string, int, string]) bool { return !l.Rouse() },
+	for _, look := range []func(l *lane.Lane[string, int, string], place int) bool{
+		func(l *lane.Lane[string, int, string], place int) bool { return !l.Rouse(place) },
 		(*lane.Lane[string, int, string]).Deserted,
 	} {
 		k := join(&table, "k")
@@ -310,11 +312,17 @@ func TestDeserted(t *testing.T) {
 		l.Take(7)
 		l.Settle(7)
 		k.Sleep()
-		if look(l) || l.Place() != 7 {
+		if look(l, 7) || l.Place() != 7 {
 			t.Fatal("deserted, with one who waits")
 		}
+		if l.Rouse(6) {
+			t.Fatal("who waits has a place, and is told to see to another")
+		}
 		table.Give("k", func() string { return "" })
-		if !look(l) || l.Place() != 0 {
+		if look(l, 6); l.Place() != 7 {
+			t.Fatal("a place that was given up took another with it")
+		}
+		if !look(l, 7) || l.Place() != 0 {
 			t.Fatal("not deserted, with nobody who waits")
 		}
 		empty(t, &table)
