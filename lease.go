@@ -9,8 +9,8 @@ import (
 
 // Lease is one acquired hold. It lasts until it is released or lost: taken by
 // nobody else while Err is nil, as long as Redis keeps its data and clocks run at
-// about the same rate. Leases are made by the lock packages; the zero
-// Lease is over. Safe for concurrent use.
+// about the same rate. Leases are made by the lock packages; the zero Lease is over.
+// Safe for concurrent use.
 //
 // A Lease to which nothing refers any more, neither directly nor through a
 // context of its Context method, is released and logged: its renewal would
@@ -101,10 +101,11 @@ func (l *Lease) ID() string {
 
 // Token is the fencing token: it is greater than that of every earlier
 // acquisition of the lock, also across expiry, a flush or a restart of Redis,
-// unless the server's clock steps back by more than ten minutes. A re-entry and a
-// downgrade keep theirs. That of a redlock is 0, which is none: see there. A resource that keeps the highest token it has
-// seen and refuses lower ones is safe from holders that do not know yet that they
-// lost the lock: see package guard.
+// unless the server's clock steps back by more than ten minutes. A re-entry and
+// a downgrade keep theirs. That of a redlock is 0, which is none: see there. A
+// resource that keeps the highest token it has seen and refuses lower ones is
+// safe from holders that do not know yet that they lost the lock: see package
+// guard.
 func (l *Lease) Token() int64 {
 	if l.zero() {
 		return 0
@@ -170,8 +171,9 @@ func (l *Lease) Renew(ctx context.Context) error {
 }
 
 // Release gives the lock back and, in the same step, to the next waiter: at the
-// server, or, of a mutex, to a goroutine of this process. The lease is over when Release is called, before anything is sent: its
-// Done is closed and its Err is [ErrReleased], whatever Release returns.
+// server, or, of a mutex, to a goroutine of this process. The lease is over when
+// Release is called, before anything is sent: its Done is closed and its Err is
+// [ErrReleased], whatever Release returns.
 //
 // ctx gives values only: Release works when ctx has ended, so that
 // "defer lease.Release(ctx)" is right. Inside the process it does not block; else
