@@ -94,6 +94,7 @@ type (
 	acquired struct{ token, first int64 } // Lock or TryLock, with success
 	refused  struct{}                     // TryLock: somebody holds it
 	ghost    struct{}                     // an acquire of which nobody knows: done at any time from then on, or never
+	fleeting struct{}                     // granted to an acquire that had not heard of it when it was lost, and began anew
 	ended    struct{ token int64 }        // released, or its lease ran out
 	lost     struct{ token int64 }        // Redis lost its data, and no grant before had a higher one
 	closed   struct{}                     // the history is over; what has not happened never does
@@ -104,7 +105,8 @@ type (
 // A hold ends between the call of its release and its return if that confirmed
 // it. Else it ends at any time after the earlier of that call and its deadline,
 // but before the next hold, by its token, was known. Without ghosts, an acquire
-// of which nobody knows was never done.
+// of which nobody knows was never done, and one that outlasts a loss of data was
+// not granted before it.
 func operations(page []done, losses []history.Loss, ghosts bool) []porcupine.Operation {
 	var ops []porcupine.Operation
 	add := func(client int, what any, from, to time.Duration, about any) {
@@ -160,6 +162,11 @@ func operations(page []done, losses []history.Loss, ghosts bool) []porcupine.Ope
 		}
 	}
 	for _, l := range losses {
+		for i, h := range holds {
+			if ghosts && outlasts(h, l) {
+				add(number(fmt.Sprint("fleeting ", i, l.At), 0), fleeting{}, h.call, l.Since-1, h) // not after the loss
+			}
+		}
 		if l.Lock == "" && l.At > time.Duration(0) {
 			add(number("Redis", 0), lost{l.Token}, l.Since, l.At, l)
 			last = max(last, l.At)
@@ -173,6 +180,11 @@ func operations(page []done, losses []history.Loss, ghosts bool) []porcupine.Ope
 	}
 	add(number("end", 0), closed{}, last+1, last+2, nil)
 	return ops
+}
+
+// outlasts tells whether an acquire was under way when Redis lost its data.
+func outlasts(d done, l history.Loss) bool {
+	return l.Lock == "" && d.Outcome == outcomeOK && d.Kind != kindRelease && d.call < l.Since && l.Since < d.ret
 }
 
 // standing is the state of the model.
@@ -208,6 +220,9 @@ var model = porcupine.Model{
 			may := s.held == 0 && !s.maybe
 			s.maybe = true
 			return may, s
+		case fleeting:
+			s.maybe = s.maybe || s.held == 0 // until the next hold, or the loss
+			return true, s
 		case ended:
 			if in.token <= s.before && s.held != in.token {
 				return true, s // what was lost with the data needs no end
@@ -231,6 +246,8 @@ var model = porcupine.Model{
 			return "busy"
 		case ghost:
 			return "unknown"
+		case fleeting:
+			return "granted unheard, perhaps"
 		case ended:
 			return fmt.Sprintf("end of %d", in.token)
 		case lost:
@@ -265,7 +282,7 @@ var errNoOrder = errors.New("no order of these calls is one that a mutex allows"
 // search looks for an order of the calls of one mutex. It begins without ghosts:
 // an order that needs none is one with them, too.
 func search(page []done, losses []history.Loss) (verdict, error) {
-	v := verdict{calls: len(page)}
+	v, unheard := verdict{calls: len(page)}, false
 	for _, d := range page {
 		if d.Kind != kindRelease && d.Outcome == outcomeUnknown {
 			v.ghosts++
@@ -273,9 +290,10 @@ func search(page []done, losses []history.Loss) (verdict, error) {
 		if d.First > 0 {
 			v.passed++
 		}
+		unheard = unheard || slices.ContainsFunc(losses, func(l history.Loss) bool { return outlasts(d, l) })
 	}
 	result, info := porcupine.CheckOperationsVerbose(model, operations(page, losses, false), searchTime)
-	if result == porcupine.Illegal && v.ghosts > 0 {
+	if result == porcupine.Illegal && (v.ghosts > 0 || unheard) {
 		if v.ghosts > mostGhosts { // each of them explains any refusal after it
 			page, v.left = withoutRefusals(page), true
 		}
