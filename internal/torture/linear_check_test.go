@@ -72,6 +72,7 @@ func TestSearch(t *testing.T) {
 		"granted unheard":           {[]done{made(lock, ok, 1, 30, 20), made(try, busy, 5, 6, 0), made(lock, ok, 14, 16, 15), made(release, ok, 17, 18, 15)}, []history.Loss{{Since: 8, At: 10, Token: 9}}, true},
 		"refused, and nothing lost": {[]done{made(lock, ok, 1, 30, 20), made(try, busy, 5, 6, 0), made(lock, ok, 14, 16, 15), made(release, ok, 17, 18, 15)}, nil, false},
 		"refused after the loss":    {[]done{made(lock, ok, 1, 30, 20), made(try, busy, 11, 12, 0), made(lock, ok, 14, 16, 15), made(release, ok, 17, 18, 15)}, []history.Loss{{Since: 8, At: 10, Token: 9}}, false},
+		"granted to the stopped":    {[]done{made(lock, ok, 1, 1e9, 20), made(try, busy, 5, 6, 0), made(lock, ok, 14, 16, 15), made(release, ok, 17, 18, 15)}, nil, true},
 		// What was lost is passed on until its process hears of it; nothing else is.
 		"passed on after a loss":      {[]done{made(lock, ok, 1, 5, 7), made(lock, ok, 11, 14, 19), passed(made(lock, ok, 12, 15, 8), 7)}, []history.Loss{{Since: 8, At: 10, Token: 9}}, true},
 		"passed on before the loss":   {[]done{made(lock, ok, 1, 3, 7), made(lock, ok, 4, 5, 9), passed(made(lock, ok, 6, 7, 8), 7)}, []history.Loss{{Since: 8, At: 10, Token: 9}}, false},

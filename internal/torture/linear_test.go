@@ -24,6 +24,9 @@ const (
 	// they may have been done. Each doubles the time.
 	mostGhosts = 14
 
+	// shortestLease is for how long a grant that nobody hears of lasts at least.
+	shortestLease = 90 * time.Millisecond
+
 	searchTime = 20 * time.Second // of one history, twice at most
 )
 
@@ -94,7 +97,7 @@ type (
 	acquired struct{ token, first int64 } // Lock or TryLock, with success
 	refused  struct{}                     // TryLock: somebody holds it
 	ghost    struct{}                     // an acquire of which nobody knows: done at any time from then on, or never
-	fleeting struct{}                     // granted to an acquire that had not heard of it when it was lost, and began anew
+	fleeting struct{}                     // granted to an acquire that did not hear of it before it ended, and began anew
 	ended    struct{ token int64 }        // released, or its lease ran out
 	lost     struct{ token int64 }        // Redis lost its data, and no grant before had a higher one
 	closed   struct{}                     // the history is over; what has not happened never does
@@ -105,8 +108,7 @@ type (
 // A hold ends between the call of its release and its return if that confirmed
 // it. Else it ends at any time after the earlier of that call and its deadline,
 // but before the next hold, by its token, was known. Without ghosts, an acquire
-// of which nobody knows was never done, and one that outlasts a loss of data was
-// not granted before it.
+// of which nobody knows was never done, and one that was done was granted once.
 func operations(page []done, losses []history.Loss, ghosts bool) []porcupine.Operation {
 	var ops []porcupine.Operation
 	add := func(client int, what any, from, to time.Duration, about any) {
@@ -161,12 +163,12 @@ func operations(page []done, losses []history.Loss, ghosts bool) []porcupine.Ope
 			add(client, ended{h.Token}, h.Until, next, h)
 		}
 	}
-	for _, l := range losses {
-		for i, h := range holds {
-			if ghosts && outlasts(h, l) {
-				add(number(fmt.Sprint("fleeting ", i, l.At), 0), fleeting{}, h.call, l.Since-1, h) // not after the loss
-			}
+	for i, h := range holds {
+		if until := unheard(h, losses); ghosts && until > h.call {
+			add(number(fmt.Sprint("fleeting ", i), 0), fleeting{}, h.call, until, h)
 		}
+	}
+	for _, l := range losses {
 		if l.Lock == "" && l.At > time.Duration(0) {
 			add(number("Redis", 0), lost{l.Token}, l.Since, l.At, l)
 			last = max(last, l.At)
@@ -182,9 +184,22 @@ func operations(page []done, losses []history.Loss, ghosts bool) []porcupine.Ope
 	return ops
 }
 
-// outlasts tells whether an acquire was under way when Redis lost its data.
-func outlasts(d done, l history.Loss) bool {
-	return l.Lock == "" && d.Outcome == outcomeOK && d.Kind != kindRelease && d.call < l.Since && l.Since < d.ret
+// unheard is until when an acquire may have been granted without hearing of it, and
+// then began anew: the grant ended with its lease, or with the data of Redis. 0: it
+// cannot have been.
+func unheard(d done, losses []history.Loss) (until time.Duration) {
+	if d.Outcome != outcomeOK || d.Kind == kindRelease {
+		return 0
+	}
+	if d.ret-d.call > shortestLease {
+		return d.ret - 1
+	}
+	for _, l := range losses {
+		if l.Lock == "" && d.call < l.Since && l.Since < d.ret {
+			until = max(until, l.Since-1)
+		}
+	}
+	return until
 }
 
 // standing is the state of the model.
@@ -282,7 +297,7 @@ var errNoOrder = errors.New("no order of these calls is one that a mutex allows"
 // search looks for an order of the calls of one mutex. It begins without ghosts:
 // an order that needs none is one with them, too.
 func search(page []done, losses []history.Loss) (verdict, error) {
-	v, unheard := verdict{calls: len(page)}, false
+	v, anew := verdict{calls: len(page)}, false
 	for _, d := range page {
 		if d.Kind != kindRelease && d.Outcome == outcomeUnknown {
 			v.ghosts++
@@ -290,10 +305,10 @@ func search(page []done, losses []history.Loss) (verdict, error) {
 		if d.First > 0 {
 			v.passed++
 		}
-		unheard = unheard || slices.ContainsFunc(losses, func(l history.Loss) bool { return outlasts(d, l) })
+		anew = anew || unheard(d, losses) > 0
 	}
 	result, info := porcupine.CheckOperationsVerbose(model, operations(page, losses, false), searchTime)
-	if result == porcupine.Illegal && (v.ghosts > 0 || unheard) {
+	if result == porcupine.Illegal && (v.ghosts > 0 || anew) {
 		if v.ghosts > mostGhosts { // each of them explains any refusal after it
 			page, v.left = withoutRefusals(page), true
 		}
