@@ -128,7 +128,7 @@ bind 127.0.0.1
 dir %s
 protected-mode no
 sentinel monitor %[3]s 127.0.0.1 %[4]d 2
-sentinel down-after-milliseconds %[3]s 1000
+sentinel down-after-milliseconds %[3]s 2000
 sentinel failover-timeout %[3]s 5000
 `, w.port.number, w.dir, masterName, s.Master.port.number)
 	if _, err := os.Stat(path); err != nil {
