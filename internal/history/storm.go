@@ -32,9 +32,9 @@ const (
 
 	calm = 500 * time.Millisecond // at most, between two faults
 
-	// aftermath is for how long a fault that is over may still show: answers that
+	// Aftermath is for how long a fault that is over may still show: answers that
 	// a process reads only now, requests that a network had kept.
-	aftermath = 500 * time.Millisecond
+	Aftermath = 500 * time.Millisecond
 )
 
 // Length is how long a history is to be made.
@@ -224,7 +224,7 @@ func (s *Storm) Stop(slot int) (resume func()) {
 	s.Note(from, name, "stopped")
 	process.Stop()
 	return func() {
-		s.Disturb(Span{Process: name, From: from, To: processtest.Monotonic() + aftermath})
+		s.Disturb(Span{Process: name, From: from, To: processtest.Monotonic() + Aftermath})
 		if m.process != process {
 			return
 		}

@@ -231,7 +231,7 @@ func (r *round) mend(now time.Duration) bool {
 // over records when a fault was at work, for whom. That of a process which is
 // killed concerns nobody else, and the storm itself records those that are stopped.
 func (r *round) over(a active) {
-	span := history.Span{From: a.since, To: processtest.Monotonic() + aftermath}
+	span := history.Span{From: a.since, To: processtest.Monotonic() + history.Aftermath}
 	switch a.where {
 	case clients:
 	case network:

@@ -31,9 +31,6 @@ const (
 	// patience is until all is quiet once nothing fails any more: for the TTLs of
 	// those that died or were left behind, one after the other, on any machine.
 	patience = 90 * time.Second
-
-	// aftermath is for how long a fault that is over may still show.
-	aftermath = 500 * time.Millisecond
 )
 
 // plan is what a round is to be.
