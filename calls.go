@@ -153,9 +153,9 @@ var _ = func() bool {
 		if !ok || l.zero() {
 			return nil
 		}
-		l.h.mu.Lock()
-		defer l.h.mu.Unlock()
-		return l.h.endingCall(noTime, noTime)
+		l.t.hold.mu.Lock()
+		defer l.t.hold.mu.Unlock()
+		return l.t.hold.endingCall(noTime, noTime)
 	}
 	return true
 }()

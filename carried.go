@@ -19,7 +19,7 @@ func (k *Core) checkCarried(ctx context.Context) error {
 		if lc.lease.zero() {
 			continue
 		}
-		h := lc.lease.h
+		h := lc.lease.t.hold
 		reader := k.kind == kind.RWLock && h.core.weight < h.core.limit
 		if h.core.keys.Lock != k.keys.Lock || !k.blockedBy(h) || reader || slices.Contains(seen, h) || lc.lease.t.check() != nil {
 			continue

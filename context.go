@@ -86,13 +86,13 @@ func (c *leaseContext) Value(key any) any {
 	case leaseKey{}:
 		return c
 	case owner.Key{}:
-		if c.lease.zero() || c.lease.h.owner == "" {
+		if c.lease.zero() || c.lease.t.hold.owner == "" {
 			break
 		}
 		if c.lease.t.check() != nil {
 			return nil
 		}
-		return c.lease.h.owner
+		return c.lease.t.hold.owner
 	}
 	return c.Context.Value(key)
 }

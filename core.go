@@ -161,7 +161,7 @@ func (k *Core) try(ctx context.Context, owner string, i *inquiry) (*Lease, error
 		switch {
 		case err == nil && a.Status == lua.Yours:
 			if k.local {
-				h.succeed()
+				h.ifHeld(func() { k.client.lanes.Hold(k.laneKey, h) })
 			}
 			return k.granted(ctx, h)
 		case err == nil && a.More:

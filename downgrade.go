@@ -23,16 +23,16 @@ func (k *Core) Downgrade(ctx context.Context, heavy *Lease) (*Lease, error) {
 	defer k.end()
 	heavy.leak.Stop() // nobody may refer to it any more, and a leak would be released
 	ended := endOf(ctx) != nil
-	h, err := heavy.h.lighten(k)
+	h, err := heavy.t.hold.lighten(k)
 	if err != nil {
 		return nil, err
 	}
 	if !ended {
 		var cancel context.CancelFunc
-		ctx, cancel = outlast(ctx, heavy.h)
+		ctx, cancel = outlast(ctx, heavy.t.hold)
 		defer cancel()
 	}
-	light, err := k.sendDowngrade(ctx, h, heavy.h.token)
+	light, err := k.sendDowngrade(ctx, h, heavy.t.hold.token)
 	if err != nil {
 		k.refused(h.inquiry, err)
 	}
@@ -90,7 +90,7 @@ func (k *Core) checkHeavy(ctx context.Context, heavy *Lease) error {
 	case heavy.zero():
 		return invalid("Downgrade of %q: a nil or zero Lease", k.name)
 	}
-	h := heavy.h
+	h := heavy.t.hold
 	if limit := k.set.maxHold; limit > 0 && time.Since(h.acquired) > limit {
 		return invalid("Downgrade of %q: WithMaxHold(%v) is over", k.name, limit)
 	}
@@ -135,7 +135,7 @@ func (h *hold) lighten(k *Core) (*hold, error) {
 func outlast(ctx context.Context, h *hold) (context.Context, context.CancelFunc) {
 	var outer context.Context
 	for lc := carried(ctx); lc != nil; lc = carried(lc.parent) {
-		if !lc.lease.zero() && lc.lease.h == h {
+		if !lc.lease.zero() && lc.lease.t.hold == h {
 			outer = lc.parent //nolint:fatcontext // one of those that ctx came from
 		}
 	}

@@ -144,16 +144,15 @@ func (h *hold) ask(ctx context.Context, mode any) (lua.Acquired, error) {
 // over already, or was taken away. With h.mu.
 func (h *hold) own(token int64, base time.Time) bool {
 	now := time.Now()
-	ttl := h.core.set.ttl
-	deadline := base.Add(ttl - margin(ttl))
+	deadline := base.Add(h.core.lasting())
 	if !now.Before(deadline) || token <= h.void {
 		return false
 	}
 	h.state, h.token, h.acquired, h.deadline = held, token, now, deadline
 	h.failure = nil
 	h.succession.begin(now)
-	if h.core.local && h.lane != nil {
-		h.ousted = h.lane.Holder()
+	if h.core.local { // also of a try, which has no place in the lane
+		h.ousted = h.client.lanes.Holder(h.core.laneKey)
 	}
 	h.deaf = !h.client.inbox.Started()
 	h.scheduleRenewal(base)

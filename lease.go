@@ -16,7 +16,6 @@ import (
 // context of its Context method, is released and logged: its renewal would
 // otherwise keep the lock for ever.
 type Lease struct {
-	h    *hold
 	t    *tenure
 	leak runtime.Cleanup
 }
@@ -65,28 +64,27 @@ func (t *tenure) end(err error) (cancel func()) {
 
 // newLease makes the Lease of a tenure.
 func newLease(t *tenure) *Lease {
-	h := t.hold
-	h.mu.Lock()
+	t.hold.mu.Lock()
 	t.leased = true
 	t.tellAcquired()
 	if t.err != nil { // it ended meanwhile
 		t.tellEnd(t.err)
 	}
-	h.mu.Unlock()
-	l := &Lease{h: h, t: t}
+	t.hold.mu.Unlock()
+	l := &Lease{t: t}
 	l.leak = runtime.AddCleanup(l, (*tenure).abandon, t)
 	return l
 }
 
 // zero tells whether the lease was not made by a lock.
-func (l *Lease) zero() bool { return l == nil || l.h == nil }
+func (l *Lease) zero() bool { return l == nil || l.t == nil }
 
 // Name is the name of the lock.
 func (l *Lease) Name() string {
 	if l.zero() {
 		return ""
 	}
-	return l.h.core.name
+	return l.t.hold.core.name
 }
 
 // ID is unique to this acquisition: "<client's uuid>:<number>", which is in the
@@ -120,8 +118,8 @@ func (l *Lease) Done() <-chan struct{} {
 		return closedChan
 	}
 	t := l.t
-	l.h.mu.Lock()
-	defer l.h.mu.Unlock()
+	l.t.hold.mu.Lock()
+	defer l.t.hold.mu.Unlock()
 	if t.done == nil {
 		t.done = make(chan struct{})
 		if t.err != nil {

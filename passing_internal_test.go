@@ -183,10 +183,10 @@ func placeOfAnother(t *testing.T, k *Core) bool {
 	eventually(t, "its end", given.isOver)
 	second := goLock(long, k)
 	eventually(t, "somebody who waits", func() bool { return ticket.Lane().Place() != nil })
-	one.lease.h.mu.Lock()
-	one.lease.h.succession.others.Store(others)
-	one.lease.h.succession.until = time.Now() // the turn is over
-	one.lease.h.mu.Unlock()
+	one.lease.t.hold.mu.Lock()
+	one.lease.t.hold.succession.others.Store(others)
+	one.lease.t.hold.succession.until = time.Now() // the turn is over
+	one.lease.t.hold.mu.Unlock()
 	letGo(t, one.lease)
 	two := <-second
 	if two.err != nil {
@@ -216,7 +216,7 @@ func TestFrontSaysWhatRedisSaid(t *testing.T) {
 		time.Sleep(5 * time.Millisecond) // it stands behind the first then: else it looks by itself
 		letGo(t, lease)
 		one := <-first
-		passed := one.err == nil && one.lease.t.turn > 0 && lane.Holder() == one.lease.h
+		passed := one.err == nil && one.lease.t.turn > 0 && lane.Holder() == one.lease.t.hold
 		if passed {
 			failing.Store(true)
 			r := <-second

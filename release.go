@@ -236,44 +236,39 @@ func (c *Client) after(k *Core, r lua.Released) {
 // leave ends a hold that nobody will use: it gave up waiting, or holds what its
 // caller no longer wants. It never blocks; the watchdog sends what must be sent.
 func (h *hold) leave() {
-	h.mu.Lock()
-	if h.state == over { // Close was faster
-		h.mu.Unlock()
-		return
+	if h.depart(false) {
+		h.startRelease()
 	}
-	finish, trace := h.discard()
-	h.mu.Unlock()
-	finish()
-	if !trace {
-		h.client.dog.Cancel(&h.entry)
-		h.client.forget(h)
-		return
-	}
-	h.startRelease()
 }
 
 // parting is leave for a caller who sends the returned call, and gives it to left;
 // nil: there is nothing to send.
 func (h *hold) parting() *lua.Call {
-	if h == nil {
+	if h == nil || !h.depart(true) {
 		return nil
 	}
+	return h.releaseCall()
+}
+
+// depart ends a hold that nobody will use, unless Close was faster, and tells
+// whether something must be sent: by the caller, if it takes that on.
+func (h *hold) depart(taken bool) (trace bool) {
 	h.mu.Lock()
 	if h.state == over {
 		h.mu.Unlock()
-		return nil
+		return false
 	}
 	finish, trace := h.discard()
-	h.leaving = true
-	call := h.releaseCallLocked()
+	h.leaving = trace && taken // the watchdog must not
 	h.mu.Unlock()
 	finish()
-	h.client.dog.Cancel(&h.entry)
+	if !trace || taken {
+		h.client.dog.Cancel(&h.entry)
+	}
 	if !trace {
 		h.client.forget(h)
-		return nil
 	}
-	return call
+	return trace
 }
 
 // discard ends a hold that nobody will use, and tells whether something of it may

@@ -15,6 +15,12 @@ import (
 // was under way.
 var errUnanswered = errors.New("holdfast: a renewal was not answered")
 
+// lasting is for how long a lease lasts, from the send that gave it.
+func (k *Core) lasting() time.Duration { return k.set.ttl - margin(k.set.ttl) }
+
+// since is the send that gave the hold its deadline. With h.mu.
+func (h *hold) since() time.Time { return h.deadline.Add(-h.core.lasting()) }
+
 // scheduleRenewal sets the renewal at a third of the TTL after the last send
 // that Redis confirmed, up to a tenth earlier so that leases taken together
 // drift apart, and on a common grid so that those that are due about now share
@@ -44,8 +50,7 @@ func (h *hold) scheduleRenewal(since time.Time) {
 func (h *hold) listen() {
 	h.deaf = false
 	h.client.inbox.Start()
-	ttl := h.core.set.ttl
-	h.scheduleRenewal(h.deadline.Add(margin(ttl) - ttl)) // since the send that gave this deadline
+	h.scheduleRenewal(h.since())
 }
 
 // renewable tells whether the lease may be renewed at that time. With h.mu.
@@ -109,8 +114,7 @@ func (h *hold) extend(call *lua.Call, sent time.Time) error {
 		h.client.dog.Schedule(&h.entry, retry)
 	case r.Held:
 		h.failure = nil
-		ttl := h.core.set.ttl
-		if d := sent.Add(ttl - margin(ttl)); d.After(h.deadline) {
+		if d := sent.Add(h.core.lasting()); d.After(h.deadline) {
 			h.deadline = d
 		}
 		if h.told {

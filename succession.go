@@ -104,20 +104,9 @@ func (h *hold) pass(now time.Time) bool {
 		return h.tenure
 	})
 	if given && h.core.set.maxHold > 0 && !h.renewing {
-		ttl := h.core.set.ttl
-		h.scheduleRenewal(h.deadline.Add(margin(ttl) - ttl)) // its renewals may have been over
+		h.scheduleRenewal(h.since()) // its renewals may have been over
 	}
 	return given
-}
-
-// succeed notes that the hold was got without a place in the lane. If another of this
-// process counted as held, that one is lost.
-func (h *hold) succeed() {
-	var ousted *hold
-	h.ifHeld(func() { ousted = h.client.lanes.Hold(h.core.laneKey, h) })
-	if ousted != nil {
-		ousted.oust()
-	}
 }
 
 // isTold tells whether the client would hear that somebody waits elsewhere.

@@ -198,14 +198,21 @@ func (k *Ticket[K, H, G]) Served(holder H) {
 	}
 }
 
-// Hold notes that holder holds the lock, got without a ticket. It returns who did
-// until then.
-func (t *Table[K, H, G]) Hold(key K, holder H) (before H) {
+// Hold notes that holder holds the lock, got without a ticket.
+func (t *Table[K, H, G]) Hold(key K, holder H) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	l := t.lane(key)
-	before, l.holder = l.holder, holder
-	return before
+	t.lane(key).holder = holder
+}
+
+// Holder is who holds the lock, got by somebody of the lane of key or without a ticket.
+func (t *Table[K, H, G]) Holder(key K) (holder H) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if l := t.lanes[key]; l != nil {
+		holder = l.holder
+	}
+	return holder
 }
 
 // Holder is who holds the lock, got by somebody of this lane.
